@@ -1,0 +1,206 @@
+"""Stage 1 of 4: create, train, try and save a Keras model.
+
+Writes saved_model/my_model.keras (Keras archive), saved_model/my_model/ (SavedModel) and
+saved_model/my_model.samples.npy (the training inputs).
+"""
+
+# %% [markdown]
+# # 1. Create a model
+#
+# We teach a very small network the line $y = 100x + 5$, look at what it learned, and save it. The
+# network is deliberately tiny, 31 weights: every number of the next three stages can be checked by
+# hand.
+#
+# The first cell is not the lesson. It makes this file a well-behaved script: options, errors in one
+# line, and no start-up notes. Skip it on a first reading.
+
+# %%
+import argparse
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+parser = argparse.ArgumentParser(
+    description="Train the lesson's model and save it in saved_model/."
+)
+parser.add_argument("--epochs", type=int, default=2000, help="passes over the data (2000)")
+parser.add_argument("--seed", type=int, default=1, help="fixes first weights and shuffling (1)")
+# A notebook's kernel has arguments of its own; there, the defaults hold.
+args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
+if args.epochs < 1:
+    parser.error(f"--epochs {args.epochs} trains nothing: give 1 or more, such as --epochs 2000")
+if not 0 <= args.seed < 2**32:
+    parser.error(f"--seed {args.seed} is not between 0 and {2**32 - 1}: give one such as --seed 1")
+
+
+def report(kind, error, traceback):
+    """Print an error the reader can mend as a line or two, any other with its traceback.
+
+    Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
+    """
+    if issubclass(kind, ModuleNotFoundError):
+        print(f"{parser.prog}: {error}: run pip install -r requirements.txt", file=sys.stderr)
+    elif issubclass(kind, OSError):
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        if error.errno:
+            print(
+                f"Mend that, or change to another directory: python {parser.prog}", file=sys.stderr
+            )
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+@contextlib.contextmanager
+def startup_notes_hidden():
+    """Hold file descriptor 2 back, then pass on all but TensorFlow's start-up notes.
+
+    Its C++ libraries write these before any log level applies; without a GPU one looks like an
+    error. What else is said meanwhile is not lost.
+    """
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not re.match(rb"WARNING: All log messages before|I0000 |E0000 .* cuInit", line):
+                    os.write(2, line)
+
+
+sys.excepthook = report
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
+with startup_notes_hidden():
+    import tensorflow as tf
+    from tensorflow import keras
+
+    tf.config.list_physical_devices()
+
+# %% [markdown]
+# ## Data
+#
+# One hundred samples, $x = 100 \ldots 199$. Later we ask for $x = 1 \ldots 5$: values the network
+# has never seen, so it must have found the line itself and not a table of answers.
+#
+# The lesson's arrays were flat integers. Keras 3 wants a leading sample axis and converts nothing,
+# so these are float32 of shape (100, 1). The same seed gives the same model, to the last byte.
+
+# %%
+import numpy as np
+
+keras.utils.set_random_seed(args.seed)
+os.makedirs("saved_model", exist_ok=True)
+
+test_size = 100
+_input = np.arange(100, 100 + test_size, dtype="float32").reshape(-1, 1)
+_output = _input * 100 + 5
+
+# %% [markdown]
+# ## Model
+#
+# Two dense layers without an activation. Each is a linear map, and so is their composition: the
+# model can express the line exactly, and training has to find it.
+#
+# Two things differ from the lesson. `input_shape=[1]` is now an `Input` of its own. And Adam starts
+# at the lesson's rate of 0.01 but goes down to zero over the run: a constant rate keeps jumping
+# around the solution, a decaying one settles in it, at no cost.
+
+# %%
+updates = args.epochs * test_size // 10
+learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, updates, end_learning_rate=0.0)
+
+model = keras.Sequential([keras.Input([1]), keras.layers.Dense(10), keras.layers.Dense(1)])
+model.compile(
+    optimizer=keras.optimizers.Adam(learning_rate),
+    loss="mse",
+    steps_per_execution=-(-updates // 20),
+    jit_compile=True,
+)
+model.summary()
+
+# %% [markdown]
+# ## Training
+#
+# The lesson calls `model.fit(_input, _output, epochs=2000, batch_size=10)`: 20,000 updates in 2,000
+# epochs, where starting and ending an epoch takes far longer than its ten updates. One long,
+# repeated `tf.data` pipeline gives the same updates as a single epoch. `steps_per_execution` above
+# lets TensorFlow run a twentieth of them before it comes back to Python, and `jit_compile` turns
+# each update into one compiled kernel.
+#
+# Keras's progress bar would show the mean loss since the start. The callback prints the mean of
+# the updates since its last line instead.
+
+
+# %%
+class Progress(keras.callbacks.Callback):
+    """Print one line after each execution: updates so far and their mean squared error."""
+
+    def on_train_batch_end(self, batch, logs):
+        """Take the zero-based index of the last update and the running mean in `logs["loss"]`."""
+        print(f"update {min(batch + 1, updates):6,} of {updates:,}: loss {logs['loss']:.3g}")
+        self.model.reset_metrics()
+
+
+samples = tf.data.Dataset.from_tensor_slices((_input, _output))
+batches = samples.shuffle(test_size).batch(10).repeat(args.epochs)
+model.fit(batches, shuffle=False, verbose=0, callbacks=[Progress()])
+
+# %% [markdown]
+# ## Weights
+#
+# Each dense layer holds a kernel (inputs × units) and a bias (units). Multiplied through, they must
+# give the slope 100 and the intercept 5, though no single weight shows either.
+
+# %%
+np.set_printoptions(precision=4, suppress=True, linewidth=100)
+weight = model.get_weights()
+for variable, values in zip(model.weights, weight, strict=True):
+    print(f"weight {variable.path} {values.shape}")
+    print(values.ravel())
+print(f"slope {(weight[0] @ weight[2]).item():.4f},", end=" ")
+print(f"intercept {(weight[1] @ weight[2] + weight[3]).item():.4f}")
+
+# %% [markdown]
+# ## Inference
+#
+# A list is no longer accepted by `predict`: it wants an array with a sample axis, here (5, 1).
+
+# %%
+print("prediction test")
+test_input = np.array([[1], [2], [3], [4], [5]], dtype="float32")
+test_output = model.predict(test_input, verbose=0)
+true_output = test_input * 100 + 5
+print("    x        predicted      true      error")
+for x, predicted, true in zip(test_input[:, 0], test_output[:, 0], true_output[:, 0], strict=True):
+    print(f"{x:5g} {predicted:16.9g} {true:9g} {predicted - true:+10.5f}")
+
+# %% [markdown]
+# ## Saving
+#
+# The lesson's `model.save('saved_model/my_model')` made a SavedModel. Keras 3 separates two things:
+#
+# - `model.save` writes a **Keras archive**, one zip file with the layers, the weights and the state
+#   of the optimizer. Python reads it back to look at the model or to go on training.
+# - `model.export` writes a **SavedModel**, a directory with the computation itself as a TensorFlow
+#   graph (`saved_model.pb`, a Protocol Buffer), its `variables/` and its `assets/`. Neither Python
+#   nor Keras is needed to run it, and the converter of stage 3 reads it.
+#
+# The inputs are saved too: stage 3 needs typical ones. Everything is written aside and moved into
+# place when it is complete, so a run that breaks off leaves no half-written file.
+
+# %%
+with tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-") as aside:
+    model.save(f"{aside}/my_model.keras")
+    model.export(f"{aside}/my_model", verbose=False)
+    np.save(f"{aside}/my_model.samples.npy", _input)
+
+    if os.path.exists("saved_model/my_model"):
+        os.rename("saved_model/my_model", f"{aside}/replaced")  # a directory is not overwritten
+    for name in ["my_model", "my_model.keras", "my_model.samples.npy"]:
+        os.replace(f"{aside}/{name}", f"saved_model/{name}")
+        print(f"saved saved_model/{name}")

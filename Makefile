@@ -1,0 +1,71 @@
+# make        set up .venv and run the five steps of the lesson, each if it is out of date
+# make test   set up, then check the style and run the tests
+# make clean  remove what the steps made
+# make help   print this list
+
+PYTHON ?= python3
+# The stamp names the Python version, so that another PYTHON gets a new environment.
+version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' \
+	2>/dev/null),missing)
+installed := .venv/installed-$(version)
+tools := .venv/tools-$(version)
+
+.PHONY: all deploy test clean help graphviz
+.DELETE_ON_ERROR:
+
+all: deploy
+
+# One run of a pattern rule makes all its targets; here % stands for the last letter of my_model.
+saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy: \
+		01_create_model.py | $(installed)
+	.venv/bin/python 01_create_model.py
+
+saved_model/my_model.png: 02_load_model.py saved_model/my_model.keras \
+		saved_model/my_model/saved_model.pb | graphviz
+	.venv/bin/python 02_load_model.py
+
+saved_model/my_model.cmdline.tflite: convert-tflite.sh saved_model/my_model/saved_model.pb
+	PATH=".venv/bin:$$PATH" sh convert-tflite.sh
+
+saved_model/my_mode%.tflite saved_model/my_mode%.quant.tflite: \
+		03_convert_model.py saved_model/my_mode%/saved_model.pb
+	.venv/bin/python 03_convert_model.py
+
+# The last step leaves no file behind, so it runs every time.
+deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite
+	.venv/bin/python 04_deploy_tflite.py
+
+test: $(tools) graphviz
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/shellcheck convert-tflite.sh .ci/run
+	.venv/bin/pytest
+
+clean:
+	rm -rf saved_model/my_model saved_model/my_model.* saved_model/.new-*
+
+help:
+	@sed -n '1,/^$$/s/^# //p' Makefile
+
+$(installed): requirements.txt
+	@case "$(version)" in 3.11|3.12|3.13) ;; *) \
+	  echo "PYTHON=$(PYTHON) is $(version), but TensorFlow 2.21 was tried on Python 3.11 to 3.13" \
+	    "only. Name one of them, for example: PYTHON=python3.12 make" >&2; exit 1 ;; \
+	esac
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(tools): tests/requirements.txt $(installed)
+	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+graphviz:
+	@if ! command -v dot >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -qq -y graphviz >/dev/null; \
+	  else \
+	    echo "Graphviz's dot is missing, so stage 2 will draw nothing. Install it with" \
+	      "'sudo apt-get install graphviz' or 'brew install graphviz'."; \
+	  fi; \
+	fi
