@@ -37,7 +37,7 @@ def run(script, *arguments, cwd, **environment):
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory):
-    """Run the five steps with their defaults; return their directory and their processes by name."""
+    """Run the five steps with their defaults; return the directory and the process of each."""
     directory = tmp_path_factory.mktemp("pipeline")
     steps = [
         "01_create_model.py",
