@@ -1,17 +1,18 @@
 """Stage 4 of 4: run a .tflite file with LiteRT.
 
-Needs this file, a .tflite file and the package ai-edge-litert (which brings NumPy); nothing else.
+Needs only this file, a .tflite file and the package ai-edge-litert, which brings NumPy.
 """
 
 # %% [markdown]
 # # 4. Deploy the model
 #
-# A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime formerly called
-# TensorFlow Lite. It has no training, no Python graph and no Keras: it maps the file, plans the
-# memory of its tensors once, and runs the operations in order.
+# A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime that was called
+# TensorFlow Lite until 2024. There is no training in it, no Keras and no graph in Python: it maps
+# the file into memory, plans where each tensor lies, and runs the operations in order.
 #
-# The lesson uses `tf.lite.Interpreter`, which is deprecated and would need all of TensorFlow on the
-# device. The same class now lives in the package `ai-edge-litert`.
+# The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along. The
+# same class is now in the package `ai-edge-litert`, so this file runs when it is copied alone to a
+# device. It takes any other `.tflite` file as well.
 #
 # The first cell is not the lesson: options, errors in one line, and no start-up notes.
 
@@ -19,12 +20,17 @@ Needs this file, a .tflite file and the package ai-edge-litert (which brings Num
 import argparse
 import contextlib
 import os
-import re
 import sys
-import tempfile
 
-parser = argparse.ArgumentParser(description="Run a .tflite file on a random input.")
+parser = argparse.ArgumentParser(description="Run a .tflite file with LiteRT.")
 parser.add_argument("model", nargs="?", default="saved_model/my_model.tflite", help="%(default)s")
+parser.add_argument(
+    "--input",
+    metavar="FILE",
+    help="a .npy file, or a .npz file with one array for each input by name, with a leading"
+    " sample axis; without it the input is random",
+)
+# A notebook's kernel has arguments of its own; there, the defaults hold.
 args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
 
 
@@ -33,36 +39,37 @@ def report(kind, error, traceback):
 
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
+    message = " ".join(str(error).split())
     if issubclass(kind, ModuleNotFoundError):
-        print(f"{parser.prog}: {error}: run pip install ai-edge-litert", file=sys.stderr)
+        print(f"{parser.prog}: {message}: run pip install ai-edge-litert", file=sys.stderr)
     elif issubclass(kind, OSError):
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {message}", file=sys.stderr)
+    elif issubclass(kind, ValueError | RuntimeError | TypeError):  # LiteRT's
+        print(f"{parser.prog}: {args.model}: {message}", file=sys.stderr)
+        if not args.input:
+            print("If the random input does not fit the model: give --input FILE", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
 @contextlib.contextmanager
 def startup_notes_hidden():
-    """Hold file descriptor 2 back, then pass on all but LiteRT's start-up notes.
+    """Send file descriptor 2 nowhere: LiteRT's C++ library notes there what it loads.
 
-    Its C++ library writes these on its own. What else is said meanwhile is not lost.
+    Its errors come as exceptions all the same.
     """
-    with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not re.match(rb"INFO: ", line):
-                    os.write(2, line)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 sys.excepthook = report
-if not os.path.exists(args.model):
+if not os.path.isfile(args.model):
     raise FileNotFoundError(
         f"{args.model} is missing. Make it with: python 03_convert_model.py,"
         " or name another .tflite file"
@@ -71,8 +78,8 @@ if not os.path.exists(args.model):
 # %% [markdown]
 # ## Load the model and allocate its tensors
 #
-# `allocate_tensors` plans where in one block of memory each tensor lies. After that, inference
-# allocates nothing.
+# `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
+# nothing: that matters on a board with a few hundred kilobytes.
 
 # %%
 import numpy as np
@@ -81,37 +88,165 @@ from ai_edge_litert.interpreter import Interpreter
 with startup_notes_hidden():
     interpreter = Interpreter(model_path=args.model)
     interpreter.allocate_tensors()
+print(f"model  {args.model}")
 
 # %% [markdown]
-# ## Prepare the input
+# ## What the model takes and gives
 #
-# The details tell everything needed to feed the model: each tensor's index, name, dtype and shape.
-# A size that may vary is allocated as 1; the `shape_signature` then has -1 in its place.
+# The details tell each tensor's index, name, dtype and shape. A size that may vary is allocated as
+# 1, with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
+# $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
 
 # %%
 input_details = interpreter.get_input_details()
 output_details = interpreter.get_output_details()
-print(f"model: {args.model}")
-for kind, details in [("input", input_details), ("output", output_details)]:
-    for tensor in details:
-        print(
-            f"{kind} tensor {tensor['index']}: {tensor['name']}, {np.dtype(tensor['dtype']).name},"
-            f" shape {tensor['shape'].tolist()}, signature {tensor['shape_signature'].tolist()}"
-        )
 
-input_shape = input_details[0]["shape"]
-input_data = np.array(np.random.randint(0, 1000, size=input_shape), dtype=np.float32)
-print(f"input : {input_data}")
+# A signature has the names that the author chose. Files of other converters may have none.
+names = {tensor["name"]: tensor["name"] for tensor in input_details + output_details}
+for key in list(interpreter.get_signature_list())[:1]:
+    inputs = interpreter.get_signature_runner(key).get_input_details()
+    outputs = interpreter.get_signature_runner(key).get_output_details()
+    for name, tensor in [*inputs.items(), *outputs.items()]:
+        names[tensor["name"]] = name
+
+for kind, details in [("input ", input_details), ("output", output_details)]:
+    for tensor in details:
+        shape, signature = tensor["shape"].tolist(), tensor["shape_signature"].tolist()
+        print(f"{kind} {names[tensor['name']]}: {np.dtype(tensor['dtype']).name} {shape}", end="")
+        print(f", signature {signature}", end="" if tensor["quantization"][0] else "\n")
+        if tensor["quantization"][0]:
+            print(", real = {:.6g} * (q - {})".format(*tensor["quantization"]))
+
+# %% [markdown]
+# ## Prepare the input
+#
+# By default a random one, as in the lesson: 0 to 999 for floating point. A quantized tensor can
+# hold only the range that it was calibrated for, so there the numbers come from that range. Other
+# integers may count words or classes, of which there are at least two: 0 and 1.
+
+
+# %%
+def random_input(tensor):
+    """Return random numbers for an input tensor: an array of its shape, float32 if quantized."""
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if dtype.kind not in "fiubc":
+        raise ValueError(
+            f"random input cannot be made for {names[tensor['name']]}, of {dtype.name}"
+        )
+    if scale:
+        limits = np.iinfo(dtype)
+        low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
+        return np.random.uniform(low, high, size=tensor["shape"]).astype(np.float32)
+    high = {"f": 1000, "c": 1000, "u": 256}.get(dtype.kind, 2)
+    return np.random.randint(0, high, size=tensor["shape"]).astype(dtype)
+
+
+def read_input(path):
+    """Return the runs of an input file, each a list with an array for each input.
+
+    A first axis that may vary takes all samples in one run; one of fixed size b takes them b by b;
+    an input without a sample axis, one by one.
+
+    Args:
+        path: `.npy` for a single input, or `.npz` with an array for each input by its name.
+
+    Raises:
+        ValueError: the file is damaged, or the names or numbers of samples do not fit.
+    """
+    try:
+        content = np.load(path, allow_pickle=False)
+        named = isinstance(content, np.lib.npyio.NpzFile)
+        arrays = dict(content) if named else {names[input_details[0]["name"]]: content}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file can make NumPy raise almost anything
+        raise ValueError(f"{path} cannot be read ({error}): write it with numpy.save") from error
+
+    portions = []
+    for tensor in input_details:
+        name, sizes = names[tensor["name"]], tensor["shape_signature"]
+        array = arrays.get(name, arrays.get(tensor["name"]))
+        if array is None:
+            raise ValueError(f"{path} must be a .npz file with an array named {name!r}")
+        if array.ndim > len(sizes):
+            portions.append(list(array))
+        else:
+            array = np.atleast_1d(array)
+            size = sizes[0] if len(sizes) and sizes[0] > 0 else max(len(array), 1)
+            portions.append([array[i : i + size] for i in range(0, len(array), size)])
+    if len({len(portion) for portion in portions}) > 1:
+        raise ValueError(f"{path} has different numbers of samples for the inputs")
+    return list(zip(*portions, strict=True))
+
+
+if args.input:
+    runs = read_input(args.input)
+else:
+    runs = [[random_input(tensor) for tensor in input_details]]
 
 # %% [markdown]
 # ## Run and read the output
 #
-# Three steps, because the tensors live in the interpreter's memory: `set_tensor` copies the input
-# in, `invoke` computes, `get_tensor` copies the output out.
+# Inference takes three steps, because the tensors lie in the interpreter's own memory: `set_tensor`
+# copies the input into it, `invoke` computes, and `get_tensor` copies the output out of it. Between
+# `invoke` and `get_tensor` nothing is lost, so several outputs can be read one by one.
+#
+# An integer model computes with integers only. Its input is quantized on the way in, and its output
+# turned back into real numbers on the way out. What lies outside the calibrated range is cut off.
+
 
 # %%
-interpreter.set_tensor(input_details[0]["index"], input_data)
-interpreter.invoke()
-output_data = interpreter.get_tensor(output_details[0]["index"])
-print(f"output: {output_data}")
-print(f"100x+5: {input_data * 100 + 5}")
+def quantize(values, tensor):
+    """Return real numbers as a tensor stores them: round(values / scale) + zero point, clipped.
+
+    Source: the TensorFlow Lite 8-bit quantization specification. Values that have the tensor's
+    dtype already are kept; those of a tensor without a scale are cast, if little can be lost.
+    """
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if not scale or values.dtype == dtype:
+        return values.astype(dtype, casting="same_kind")
+    limits = np.iinfo(dtype)
+    steps = np.round(values.astype(np.float64) / scale) + zero_point
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(stored, tensor):
+    """Return the real numbers, float32, that a quantized tensor's integers stand for."""
+    scale, zero_point = tensor["quantization"]
+    return (scale * (stored.astype(np.float64) - zero_point)).astype(np.float32)
+
+
+def text(values):
+    """Return up to 20 values in one line; of more, the shape, the extremes and the first five."""
+    if values.size <= 20:
+        return " ".join(np.array2string(values, max_line_width=10**6).split())
+    first = " ".join(str(value) for value in values.ravel()[:5])
+    if values.dtype.kind not in "fiub":
+        return f"{list(values.shape)} first {first}"
+    low, mean, high = values.min(), values.mean(dtype=np.float64), values.max()
+    return f"{list(values.shape)} min {low:.6g} mean {mean:.6g} max {high:.6g} first {first}"
+
+
+for run in runs:
+    for tensor, input_data in zip(input_details, run, strict=True):
+        interpreter.resize_tensor_input(tensor["index"], np.shape(input_data), strict=True)
+    interpreter.allocate_tensors()  # does nothing where the sizes are as before
+
+    for tensor, input_data in zip(input_details, run, strict=True):
+        stored = quantize(input_data, tensor)
+        interpreter.set_tensor(tensor["index"], stored)
+        print(f"input  {names[tensor['name']]}: {text(input_data)}")
+        if tensor["quantization"][0]:
+            print(f"       stored as {stored.dtype} {text(stored)}")
+
+    interpreter.invoke()
+
+    for tensor in output_details:
+        output_data = interpreter.get_tensor(tensor["index"])
+        if tensor["quantization"][0]:
+            print(f"       stored as {output_data.dtype} {text(output_data)}")
+            output_data = dequantize(output_data, tensor)
+        print(f"output {names[tensor['name']]}: {text(output_data)}")
+
+    if os.path.basename(args.model).startswith("my_model."):
+        print(f"the lesson's function, 100x+5: {text(run[0] * 100 + 5)}")
