@@ -16,9 +16,7 @@ saved_model/my_model.samples.npy (the training inputs).
 
 # %%
 import argparse
-import contextlib
 import os
-import re
 import sys
 import tempfile
 
@@ -34,52 +32,39 @@ if args.epochs < 1:
 if not 0 <= args.seed < 2**32:
     parser.error(f"--seed {args.seed} is not between 0 and {2**32 - 1}: give one such as --seed 1")
 
+# TensorFlow's C++ code ignores log levels when it starts: then, file descriptor 2 leads nowhere.
+# What goes wrong comes as an exception.
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+
 
 def report(kind, error, traceback):
-    """Print an error the reader can mend as a line or two, any other with its traceback.
+    """Print an error that the reader can mend in one line or two, any other with its traceback.
 
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
+    os.dup2(stderr, 2)
+    message = " ".join(str(error).split())[:500]
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
-        print(f"{parser.prog}: {error}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError):
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        if error.errno:
-            print(
-                f"Mend that, or change to another directory: python {parser.prog}", file=sys.stderr
-            )
+        print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
+    elif issubclass(kind, OSError | ValueError):
+        print(f"{parser.prog}: {message}", file=sys.stderr)
+        if getattr(error, "errno", None):
+            print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-@contextlib.contextmanager
-def startup_notes_hidden():
-    """Hold file descriptor 2 back, then pass on all but TensorFlow's start-up notes.
-
-    Its C++ libraries write these before any log level applies; without a GPU one looks like an
-    error. What else is said meanwhile is not lost.
-    """
-    with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not re.match(rb"WARNING: All log messages before|I0000 |E0000 .* cuInit", line):
-                    os.write(2, line)
-
-
 sys.excepthook = report
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-with startup_notes_hidden():
-    import tensorflow as tf
-    from tensorflow import keras
+os.dup2(nowhere, 2)
+import tensorflow as tf
+from tensorflow import keras
 
-    tf.config.list_physical_devices()
+tf.config.list_physical_devices()
+os.dup2(stderr, 2)
 
 # %% [markdown]
 # ## Data

@@ -1,6 +1,7 @@
 """Stage 2 of 4: load what stage 1 saved, compare the two forms, and draw the model.
 
-Reads saved_model/my_model.keras and saved_model/my_model/; writes saved_model/my_model.png.
+Reads saved_model/my_model.keras and saved_model/my_model/, or another Keras archive; writes a
+picture beside the archive, saved_model/my_model.png.
 """
 
 # %% [markdown]
@@ -15,126 +16,134 @@ Reads saved_model/my_model.keras and saved_model/my_model/; writes saved_model/m
 import argparse
 import contextlib
 import os
-import re
 import sys
 import tempfile
 
-parser = argparse.ArgumentParser(description="Load the saved model, try it and draw it.")
+parser = argparse.ArgumentParser(description="Load a Keras archive, look inside and draw it.")
+parser.add_argument(
+    "model",
+    nargs="?",
+    default="saved_model/my_model.keras",
+    help="a .keras archive (default: %(default)s)",
+)
+# A notebook's kernel has arguments of its own; there, the defaults hold.
 args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
+
+# TensorFlow's C++ code ignores log levels when it starts: then, file descriptor 2 leads nowhere.
+# What goes wrong comes as an exception.
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 
 
 def report(kind, error, traceback):
-    """Print an error the reader can mend as a line or two, any other with its traceback.
+    """Print an error that the reader can mend in one line or two, any other with its traceback.
 
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
+    os.dup2(stderr, 2)
+    message = " ".join(str(error).split())[:500]
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
-        print(f"{parser.prog}: {error}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError):
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        if error.errno:
-            print(
-                f"Mend that, or change to another directory: python {parser.prog}", file=sys.stderr
-            )
+        print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
+    elif issubclass(kind, OSError | ValueError):
+        print(f"{parser.prog}: {message}", file=sys.stderr)
+        if getattr(error, "errno", None):
+            print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-@contextlib.contextmanager
-def startup_notes_hidden():
-    """Hold file descriptor 2 back, then pass on all but TensorFlow's start-up notes.
-
-    Its C++ libraries write these before any log level applies; without a GPU one looks like an
-    error. What else is said meanwhile is not lost.
-    """
-    with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not re.match(rb"WARNING: All log messages before|I0000 |E0000 .* cuInit", line):
-                    os.write(2, line)
-
-
 sys.excepthook = report
-saved_path = "saved_model/my_model"
-for path in [f"{saved_path}.keras", f"{saved_path}/saved_model.pb"]:
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} is missing. Make it with: python 01_create_model.py")
+lesson = args.model == parser.get_default("model")
+saved_path = args.model.removesuffix(".keras")
+for path in [args.model, f"{saved_path}/saved_model.pb"] if lesson else [args.model]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{path} is missing. Make it with: python 01_create_model.py, or name another archive"
+        )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-with startup_notes_hidden():
-    import tensorflow as tf
-    from tensorflow import keras
+os.dup2(nowhere, 2)
+import tensorflow as tf
+from tensorflow import keras
 
-    tf.config.list_physical_devices()
+tf.config.list_physical_devices()
+os.dup2(stderr, 2)
 
 # %% [markdown]
 # ## Load the Keras archive
 #
-# `load_model` took the SavedModel directory in the lesson; Keras 3 reads only its own archive. It
+# In the lesson `load_model` took the SavedModel directory; Keras 3 reads only its own archive. It
 # rebuilds the layers from the description in the archive and then fills in the weights.
 
 # %%
 import numpy as np
 
-loaded = keras.models.load_model(f"{saved_path}.keras")
-print(f"loaded Keras model {saved_path}.keras")
+loaded = keras.models.load_model(args.model)
+print(f"loaded Keras model {args.model}")
 
 # %% [markdown]
 # ## Inference
 #
-# The same five inputs as in stage 1. The weights are the same bits, so the answers are too.
+# The same five inputs as in stage 1. The weights are the same bits, so the answers are too. (For
+# another model than the lesson's, this cell and the next do nothing.)
 
 # %%
-print("prediction test")
-test_input = np.array([[1], [2], [3], [4], [5]], dtype="float32")
-test_output = loaded.predict(test_input, verbose=0)
-true_output = test_input * 100 + 5
-print("    x        predicted      true      error")
-for x, predicted, true in zip(test_input[:, 0], test_output[:, 0], true_output[:, 0], strict=True):
-    print(f"{x:5g} {predicted:16.9g} {true:9g} {predicted - true:+10.5f}")
+if lesson:
+    print("prediction test")
+    test_input = np.array([[1], [2], [3], [4], [5]], dtype="float32")
+    test_output = loaded.predict(test_input, verbose=0)
+    true_output = test_input * 100 + 5
+    rows = zip(test_input[:, 0], test_output[:, 0], true_output[:, 0], strict=True)
+    print("    x        predicted      true      error")
+    for x, predicted, true in rows:
+        print(f"{x:5g} {predicted:16.9g} {true:9g} {predicted - true:+10.5f}")
 
 # %% [markdown]
 # ## The SavedModel and its signature
 #
 # A SavedModel has no layers to look at. It has **signatures**: named functions with named, typed
-# inputs and outputs. `serving_default` is the one that servers call and that stage 3 converts.
+# inputs and outputs. `serving_default` is the one that servers call and that stage 3 converts. It
+# runs each layer by itself, the Keras model both in one compiled kernel, so the last digit of a
+# sum may be rounded differently.
 
 # %%
-serving = tf.saved_model.load(saved_path).signatures["serving_default"]
-for name, spec in serving.structured_input_signature[1].items():
-    print(f"{saved_path} input  {name}: {spec.dtype.name} {spec.shape}")
-for name, spec in serving.structured_outputs.items():
-    print(f"{saved_path} output {name}: {spec.dtype.name} {spec.shape}")
+if lesson:
+    serving = tf.saved_model.load(saved_path).signatures["serving_default"]
+    print(f"signature serving_default of {saved_path}")
+    for name, spec in serving.structured_input_signature[1].items():
+        print(f"  input  {name}: {spec.dtype.name} {spec.shape}")
+    for name, spec in serving.structured_outputs.items():
+        print(f"  output {name}: {spec.dtype.name} {spec.shape}")
 
-served_output = serving(tf.constant(test_input))["output_0"].numpy()
-difference = np.abs(served_output - test_output).max()
-print(f"largest difference from the Keras model: {difference:g}")
+    served_output = serving(tf.constant(test_input))["output_0"].numpy()
+    difference = np.abs(served_output - test_output).max()
+    print(f"  largest difference from the Keras model: {difference:.1g}")
 
 # %% [markdown]
 # ## Weights
 #
-# In the order of the layers, each kernel before its bias.
+# In the order of the layers, each kernel before its bias. Large ones are summarised.
 
 # %%
 np.set_printoptions(precision=4, suppress=True, linewidth=100)
 weight = loaded.get_weights()
 print(f"weight len : {len(weight)}")
 for i, variable in enumerate(loaded.weights):
-    print(f"weight[{i}] {variable.path} {weight[i].shape}")
-    print(weight[i].ravel())
+    values = weight[i].ravel()
+    print(f"weight[{i}] {variable.path} {weight[i].shape}", end="\n" if values.size <= 20 else " ")
+    if values.size <= 20:
+        print(values)
+    else:
+        print(f"min {values.min():.4g} mean {values.mean():.4g} max {values.max():.4g}")
 
 # %% [markdown]
 # ## Draw the graph
 #
-# `plot_model` describes the graph with pydot and lets Graphviz's `dot` draw it. `dot` is a program,
-# not a Python package, and pip cannot install it. Without it everything above still works.
+# `plot_model` describes the graph with pydot and lets Graphviz's `dot` draw it. `dot` is a
+# program, not a Python package, and pip cannot install it. Without it everything above still
+# works.
 
 # %%
 import graphviz

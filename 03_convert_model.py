@@ -55,10 +55,13 @@ def report(kind, error, traceback):
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
     os.dup2(stderr, 2)
-    message = " ".join(str(error).split())
+    message = " ".join(str(error).split())[:500]
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError | ValueError | RuntimeError):
+    elif issubclass(kind, OSError | ValueError | RuntimeError) or "tensorflow" in kind.__module__:
         print(f"{parser.prog}: {message}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
@@ -86,10 +89,11 @@ tf.get_logger().setLevel("ERROR")
 warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # by the converter
 
 # %% [markdown]
-# ## The SavedModel and its signature
+# ## For your own models
 #
-# The converter reads SavedModels; a Keras archive is exported to one first. The **signature** is
-# the function to convert. Its inputs and outputs have names, and the converted model keeps them.
+# The lesson's model needs little of this cell; skip it as well. It reads Keras archives,
+# SavedModels of Keras 2 and files of samples, so that this script converts other models: `python
+# 03_convert_model.py --help` tells how.
 
 # %%
 aside = tempfile.TemporaryDirectory(dir=os.path.dirname(name) or ".", prefix=".new-")
@@ -157,23 +161,6 @@ def load(directory):
     return directory, key, signatures[key]
 
 
-saved_path, key, serving = load(export() if source == archive else name)
-inputs = serving.structured_input_signature[1]
-print(f"model {args.model}, signature {key}")
-
-# %% [markdown]
-# ## Typical inputs
-#
-# They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
-# integer quantization, which has to know the range of every value inside the model. Stage 1 saved
-# its training inputs for this. Random numbers will do for comparing, but would calibrate
-# nonsense.
-
-# %%
-beside = [path for path in (f"{name}.samples.npy", f"{name}.samples.npz") if os.path.exists(path)]
-samples = args.samples or next(iter(beside), None)
-
-
 def read_samples(path):
     """Return the inputs of each run: a list of dicts from input names to arrays.
 
@@ -193,6 +180,8 @@ def read_samples(path):
             spec.shape.assert_is_compatible_with(array.shape[1:])
             columns.append(array.astype(spec.dtype.as_numpy_dtype, casting="same_kind"))
         rows = [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]
+        if not rows:
+            raise ValueError("there are too few samples for one run")
         return rows[:: -(-len(rows) // 100)]  # about a hundred are enough
     except FileNotFoundError:
         raise
@@ -211,6 +200,28 @@ def random_input(spec):
     return values.astype(spec.dtype.as_numpy_dtype)
 
 
+# %% [markdown]
+# ## The SavedModel and its signature
+#
+# The converter reads SavedModels; a Keras archive is exported to one first. The **signature** is
+# the function to convert. Its inputs and outputs have names, and the converted model keeps them.
+
+# %%
+saved_path, key, serving = load(export() if source == archive else name)
+inputs = serving.structured_input_signature[1]
+print(f"model {args.model}, signature {key}")
+
+# %% [markdown]
+# ## Typical inputs
+#
+# They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
+# integer quantization, which has to know the range of every value inside the model. Stage 1 saved
+# its training inputs for this. Random numbers will do for comparing, but would calibrate
+# nonsense.
+
+# %%
+beside = [path for path in (f"{name}.samples.npy", f"{name}.samples.npz") if os.path.exists(path)]
+samples = args.samples or next(iter(beside), None)
 if samples:
     runs = read_samples(samples)
 else:
@@ -267,8 +278,8 @@ if "TensorList" in refusals.get("float32", ""):
 
 if refusals:
     raise ValueError(
-        f"{args.model} cannot be converted: {refusals['float32']}. Move what LiteRT cannot do out of"
-        " the model, such as the preprocessing of text, and convert the rest"
+        f"{args.model} cannot be converted: {refusals['float32']}. Move what LiteRT cannot do, such"
+        " as the preprocessing of text, out of the model and convert the rest"
     )
 
 # %% [markdown]
@@ -367,8 +378,9 @@ def largest_error(results, expected):
             np.concatenate([run[label].ravel().astype(float) for run in side])
             for side in (results, expected)
         )
-        error = np.abs(values - true).max(initial=0)
-        errors.append((error / (np.ptp(true) or np.abs(true).max() or 1), error))
+        if true.size:
+            error = np.abs(values - true).max()
+            errors.append((error / (np.ptp(true) or np.abs(true).max() or 1), error))
     return max(errors)
 
 
@@ -398,13 +410,14 @@ for variant, suffix in suffixes.items():
         print(f"{variant:<14} not written: {refusals[variant]}")
         continue
     size, path = len(contents[variant]), f"{aside.name}/model{suffix}"
+    growth = size / len(contents["float32"])
     with open(path, "wb") as file:
         file.write(contents[variant])
     results, dtypes, seconds = run_litert(path, runs)
     relative, error = largest_error(results, expected)
     print(
-        f"{variant:<13}{size:>11,}{size / len(contents['float32']):>7.0%}  {dtypes:<13}{error:>8.2g}"
-        f"{relative:>10.1e}{seconds * 1e6:>7.0f} us  {os.path.basename(name)}{suffix}"
+        f"{variant:<13}{size:>11,}{growth:>7.0%}  {dtypes:<13}{error:>8.2g}{relative:>10.1e}"
+        f"{seconds * 1e6:>7.0f} us  {os.path.basename(name)}{suffix}"
     )
     if variant == "float32" and not relative <= 1e-4:
         raise ValueError(

@@ -40,6 +40,9 @@ def report(kind, error, traceback):
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
     message = " ".join(str(error).split())
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install ai-edge-litert", file=sys.stderr)
     elif issubclass(kind, OSError):

@@ -27,12 +27,14 @@ saved_model/my_model.png: 02_load_model.py saved_model/my_model.keras \
 saved_model/my_model.cmdline.tflite: convert-tflite.sh saved_model/my_model/saved_model.pb
 	PATH=".venv/bin:$$PATH" sh convert-tflite.sh
 
-saved_model/my_mode%.tflite saved_model/my_mode%.quant.tflite: \
-		03_convert_model.py saved_model/my_mode%/saved_model.pb
+saved_model/my_mode%.tflite saved_model/my_mode%.quant.tflite saved_model/my_mode%.dynamic.tflite \
+saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
+		03_convert_model.py saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy
 	.venv/bin/python 03_convert_model.py
 
 # The last step leaves no file behind, so it runs every time.
-deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite
+deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
+		saved_model/my_model.int8.tflite saved_model/my_model.variants.png
 	.venv/bin/python 04_deploy_tflite.py
 
 test: $(tools) graphviz
@@ -42,7 +44,7 @@ test: $(tools) graphviz
 	.venv/bin/pytest
 
 clean:
-	rm -rf saved_model/my_model saved_model/my_model.* saved_model/.new-*
+	rm -rf build saved_model/my_model saved_model/my_model.* saved_model/.new-*
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile

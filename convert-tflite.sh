@@ -1,10 +1,15 @@
 #!/bin/sh
-# Convert the SavedModel with TensorFlow's command-line converter: 03_convert_model.py's first
-# conversion without Python code. Extra flags are passed on: sh convert-tflite.sh --help
+# Convert a SavedModel with TensorFlow's command-line converter: 03_convert_model.py's first
+# conversion without Python code, but also without its check of the result.
+#
+#   sh convert-tflite.sh [SAVED_MODEL_DIR [OUTPUT_FILE]] [--] [FLAGS for tflite_convert]
 set -eu
 
 saved_model_dir=./saved_model/my_model
-output_file=./saved_model/my_model.cmdline.tflite
+case "${1--}" in -*) ;; *) saved_model_dir=${1%/} && shift ;; esac
+output_file=$saved_model_dir.cmdline.tflite
+case "${1--}" in -*) ;; *) output_file=$1 && shift ;; esac
+if [ "${1-}" = -- ]; then shift; fi
 
 if ! command -v tflite_convert >/dev/null; then
   echo "convert-tflite.sh: tflite_convert is not on PATH. Run '. .venv/bin/activate'," \
@@ -22,18 +27,20 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# TensorFlow's start-up notes ignore every log level, so they are filtered out of stderr.
-notes='^(WARNING: All log messages before|I0000 |E0000 .* cuInit)'
-{
-  TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} tflite_convert \
-    --saved_model_dir="$saved_model_dir" \
-    --output_file="$work/model.tflite" \
-    "$@" 2>&1 >&3 || echo $? >"$work/status"
-} 3>&1 | grep -Ev "$notes" >&2 || true
+status=0
+TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} tflite_convert \
+  --saved_model_dir="$saved_model_dir" --output_file="$work/model.tflite" "$@" \
+  2>"$work/stderr" || status=$?
 
-if [ -e "$work/status" ]; then
-  exit "$(cat "$work/status")"
+if [ "$status" -ne 0 ]; then # one line of the hundreds
+  reason=$(grep -E 'TF Select ops:|[Ee]rror: ' "$work/stderr" | tail -n 1 | cut -c 1-300)
+  echo "convert-tflite.sh: $saved_model_dir was not converted: ${reason:-status $status}" >&2
+  echo "Try: python 03_convert_model.py $saved_model_dir" >&2
+  exit "$status"
 fi
+# TensorFlow's start-up notes ignore every log level; real warnings pass.
+grep -Ev '^(WARNING: All log messages before|I[0-9]{4} |INFO:|E0000 .* cuInit)' "$work/stderr" >&2 ||
+  true
 if [ -e "$work/model.tflite" ]; then # not after --help
   mv "$work/model.tflite" "$output_file"
   echo "saved ${output_file#./} $(($(wc -c <"$output_file"))) bytes"

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 
@@ -98,16 +99,19 @@ def test_no_dot_draws_no_picture_and_says_so(pipeline, tmp_path):
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_wrapper_passes_flags_and_status_on(pipeline, tmp_path, shell):
-    """A stand-in `tflite_convert` records its arguments, writes half a file and fails."""
-    (tmp_path / "saved_model").symlink_to(pipeline[0] / "saved_model")
-    before = (pipeline[0] / "saved_model/my_model.cmdline.tflite").read_bytes()
+@pytest.mark.parametrize("status", [0, 42])
+def test_wrapper_passes_flags_and_status_on(pipeline, tmp_path, shell, status):
+    """A stand-in `tflite_convert` records its arguments, writes half a file and says two things."""
+    (tmp_path / "saved_model").mkdir()
+    shutil.copytree(pipeline[0] / "saved_model/my_model", tmp_path / "saved_model/my_model")
+    output = tmp_path / "saved_model/my_model.cmdline.tflite"
+    output.write_text("whole")
     program = tmp_path / "bin" / "tflite_convert"
     program.parent.mkdir()
     program.write_text(
         '#!/bin/sh\nprintf "%s\\n" "$@" >arguments\nfor a; do case $a in --output_file=*)'
         " echo half >${a#*=} ;; esac; done\n"
-        "echo I0000 a start-up note >&2\necho E0000 a real error >&2\nexit 42\n"
+        f"echo I0000 a note >&2\necho W0000 a real error: out of cheese >&2\nexit {status}\n"
     )
     program.chmod(0o755)
     process = subprocess.run(
@@ -117,11 +121,11 @@ def test_wrapper_passes_flags_and_status_on(pipeline, tmp_path, shell):
         capture_output=True,
         text=True,
     )
-    assert process.returncode == 42
-    assert process.stderr == "E0000 a real error\n"
+    assert process.returncode == status
+    assert "out of cheese" in process.stderr
+    assert "a note" not in process.stderr
     arguments = (tmp_path / "arguments").read_text().splitlines()
     assert arguments[0] == "--saved_model_dir=./saved_model/my_model"
     assert arguments[2:] == ["--saved_model_tag_set=a b", "--flag"]
-    after = (pipeline[0] / "saved_model/my_model.cmdline.tflite").read_bytes()
-    assert after == before
-    assert not list((tmp_path / "saved_model").glob("*.cmdline.tflite.*"))
+    assert output.read_text() == ("whole" if status else "half\n")
+    assert len(list((tmp_path / "saved_model").iterdir())) == 2

@@ -19,4 +19,8 @@ for name, optimizer in [
     model.compile(optimizer=optimizer, loss="mse")
     model.fit(x, y, epochs=2, verbose=0)
     model.save(name)
-np.savez("expected.npz", x=x[:5], **{name: tf.keras.models.load_model(name).predict(x[:5]) for name in ["legacy_adam", "adam"]})
+np.savez(
+    "expected.npz",
+    x=x[:5],
+    **{name: tf.keras.models.load_model(name).predict(x[:5]) for name in ["legacy_adam", "adam"]},
+)
