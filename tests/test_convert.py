@@ -51,7 +51,8 @@ def table(stdout):
     """Return the rows of the printed table: a dict from variant to its columns."""
     pattern = (
         r"^(?P<variant>float32|float16|dynamic range|full integer) +(?P<bytes>[\d,]+)"
-        r" +(?P<size>\d+)% +(?P<dtypes>\S+) +(?P<error>\S+) +(?P<relative>\S+) +(?P<time>\d+) us  (?P<file>\S+)$"
+        r" +(?P<size>\d+)% +(?P<dtypes>\S+) +(?P<error>\S+) +(?P<relative>\S+)"
+        r" +(?P<time>\d+) us  (?P<file>\S+)$"
     )
     rows = [match.groupdict() for match in re.finditer(pattern, stdout, re.MULTILINE)]
     return {row["variant"]: row for row in rows}
