@@ -10,15 +10,14 @@ Needs only this file, a .tflite file and the package ai-edge-litert, which bring
 # TensorFlow Lite until 2024. There is no training in it, no Keras and no graph in Python: it maps
 # the file into memory, plans where each tensor lies, and runs the operations in order.
 #
-# The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along. The
-# same class is now in the package `ai-edge-litert`, so this file runs when it is copied alone to a
-# device. It takes any other `.tflite` file as well.
+# The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along.
+# The same class is now in the package `ai-edge-litert`, so this file runs when it is copied alone
+# to a device. It takes any other `.tflite` file as well.
 #
 # The first cell is not the lesson: options, errors in one line, and no start-up notes.
 
 # %%
 import argparse
-import contextlib
 import os
 import sys
 
@@ -34,12 +33,18 @@ parser.add_argument(
 args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
 
 
+# LiteRT's C++ code notes on file descriptor 2 what it loads: then, that leads nowhere. What goes
+# wrong comes as an exception.
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+
+
 def report(kind, error, traceback):
-    """Print an error the reader can mend as a line, any other with its traceback.
+    """Print an error that the reader can mend in one line or two, any other with its traceback.
 
     Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
     """
-    message = " ".join(str(error).split())
+    os.dup2(stderr, 2)
+    message = " ".join(str(error).split())[:500]
     if issubclass(kind, KeyboardInterrupt):
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -48,29 +53,15 @@ def report(kind, error, traceback):
     elif issubclass(kind, OSError):
         print(f"{parser.prog}: {message}", file=sys.stderr)
     elif issubclass(kind, ValueError | RuntimeError | TypeError):  # LiteRT's
-        print(f"{parser.prog}: {args.model}: {message}", file=sys.stderr)
-        if not args.input:
-            print("If the random input does not fit the model: give --input FILE", file=sys.stderr)
+        files = f"{args.model} with {args.input}" if args.input else args.model
+        print(f"{parser.prog}: {files}: {message}", file=sys.stderr)
+        if varying and not args.input:
+            print(f"Size 1 may be too small for {varying[0]}: give --input FILE", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-@contextlib.contextmanager
-def startup_notes_hidden():
-    """Send file descriptor 2 nowhere: LiteRT's C++ library notes there what it loads.
-
-    Its errors come as exceptions all the same.
-    """
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
+varying = []
 sys.excepthook = report
 if not os.path.isfile(args.model):
     raise FileNotFoundError(
@@ -79,25 +70,24 @@ if not os.path.isfile(args.model):
     )
 
 # %% [markdown]
-# ## Load the model and allocate its tensors
+# ## Load the model
 #
-# `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
-# nothing: that matters on a board with a few hundred kilobytes.
+# The interpreter maps the file and checks that it is a FlatBuffer of the right schema.
 
 # %%
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-with startup_notes_hidden():
-    interpreter = Interpreter(model_path=args.model)
-    interpreter.allocate_tensors()
+os.dup2(nowhere, 2)
+interpreter = Interpreter(model_path=args.model)
+os.dup2(stderr, 2)
 print(f"model  {args.model}")
 
 # %% [markdown]
 # ## What the model takes and gives
 #
-# The details tell each tensor's index, name, dtype and shape. A size that may vary is allocated as
-# 1, with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
+# The details tell each tensor's index, name, dtype and shape. A size that may vary is allocated
+# as 1, with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
 # $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
 
 # %%
@@ -163,14 +153,14 @@ def read_input(path):
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file can make NumPy raise almost anything
-        raise ValueError(f"{path} cannot be read ({error}): write it with numpy.save") from error
+        raise ValueError(f"the input cannot be read ({error}): write it with numpy.save") from error
 
     portions = []
     for tensor in input_details:
         name, sizes = names[tensor["name"]], tensor["shape_signature"]
         array = arrays.get(name, arrays.get(tensor["name"]))
         if array is None:
-            raise ValueError(f"{path} must be a .npz file with an array named {name!r}")
+            raise ValueError(f"the input must be a .npz file with an array named {name!r}")
         if array.ndim > len(sizes):
             portions.append(list(array))
         else:
@@ -178,24 +168,29 @@ def read_input(path):
             size = sizes[0] if len(sizes) and sizes[0] > 0 else max(len(array), 1)
             portions.append([array[i : i + size] for i in range(0, len(array), size)])
     if len({len(portion) for portion in portions}) > 1:
-        raise ValueError(f"{path} has different numbers of samples for the inputs")
+        raise ValueError(f"the input has different numbers of samples for the inputs")
     return list(zip(*portions, strict=True))
 
 
+varying = [names[tensor["name"]] for tensor in input_details if -1 in tensor["shape_signature"]]
 if args.input:
     runs = read_input(args.input)
 else:
     runs = [[random_input(tensor) for tensor in input_details]]
 
 # %% [markdown]
-# ## Run and read the output
+# ## Allocate, run and read the output
 #
-# Inference takes three steps, because the tensors lie in the interpreter's own memory: `set_tensor`
-# copies the input into it, `invoke` computes, and `get_tensor` copies the output out of it. Between
-# `invoke` and `get_tensor` nothing is lost, so several outputs can be read one by one.
+# `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
+# nothing: that matters on a board with a few hundred kilobytes. The lesson calls it first; here
+# it comes when the sizes of the input are known.
 #
-# An integer model computes with integers only. Its input is quantized on the way in, and its output
-# turned back into real numbers on the way out. What lies outside the calibrated range is cut off.
+# Inference takes three steps, because the tensors lie in the interpreter's memory: `set_tensor`
+# copies the input into it, `invoke` computes, and `get_tensor` copies the output out of it, as
+# often as you like and one output after the other.
+#
+# A quantized model computes with integers. Its input is quantized on the way in and its output
+# made real on the way out. What lies outside the calibrated range is cut off.
 
 
 # %%
@@ -206,6 +201,8 @@ def quantize(values, tensor):
     dtype already are kept; those of a tensor without a scale are cast, if little can be lost.
     """
     dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if dtype.kind == "S":
+        return values
     if not scale or values.dtype == dtype:
         return values.astype(dtype, casting="same_kind")
     limits = np.iinfo(dtype)
@@ -220,20 +217,23 @@ def dequantize(stored, tensor):
 
 
 def text(values):
-    """Return up to 20 values in one line; of more, the shape, the extremes and the first five."""
-    if values.size <= 20:
-        return " ".join(np.array2string(values, max_line_width=10**6).split())
-    first = " ".join(str(value) for value in values.ravel()[:5])
+    """Return values in one short line: all of them, or shape, extremes, mean and the first three."""
+    line = " ".join(np.array2string(values, threshold=20, max_line_width=10**6).split())
+    if values.size <= 20 and len(line) <= 72:
+        return line
     if values.dtype.kind not in "fiub":
-        return f"{list(values.shape)} first {first}"
+        return f"{list(values.shape)} first {values.ravel()[:3]}"
+    first = " ".join(f"{value:.5g}" for value in values.ravel()[:3])
     low, mean, high = values.min(), values.mean(dtype=np.float64), values.max()
-    return f"{list(values.shape)} min {low:.6g} mean {mean:.6g} max {high:.6g} first {first}"
+    return f"{list(values.shape)} min {low:.5g} mean {mean:.5g} max {high:.5g} first {first}"
 
 
 for run in runs:
     for tensor, input_data in zip(input_details, run, strict=True):
         interpreter.resize_tensor_input(tensor["index"], np.shape(input_data), strict=True)
-    interpreter.allocate_tensors()  # does nothing where the sizes are as before
+    os.dup2(nowhere, 2)
+    interpreter.allocate_tensors()  # does nothing when the sizes are as before
+    os.dup2(stderr, 2)
 
     for tensor, input_data in zip(input_details, run, strict=True):
         stored = quantize(input_data, tensor)
