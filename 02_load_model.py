@@ -153,7 +153,8 @@ with contextlib.suppress(graphviz.ExecutableNotFound):
     dot_version = graphviz.version()
 
 if dot_version:
-    with tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-") as aside:
+    directory = os.path.dirname(args.model) or "."
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as aside:
         keras.utils.plot_model(
             loaded,
             to_file=f"{aside}/my_model.png",

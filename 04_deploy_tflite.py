@@ -123,9 +123,7 @@ def random_input(tensor):
     """Return random numbers for an input tensor: an array of its shape, float32 if quantized."""
     dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
     if dtype.kind not in "fiubc":
-        raise ValueError(
-            f"random input cannot be made for {names[tensor['name']]}, of {dtype.name}"
-        )
+        raise ValueError(f"{names[tensor['name']]} takes {dtype.name}: give --input FILE")
     if scale:
         limits = np.iinfo(dtype)
         low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
@@ -161,14 +159,13 @@ def read_input(path):
         array = arrays.get(name, arrays.get(tensor["name"]))
         if array is None:
             raise ValueError(f"the input must be a .npz file with an array named {name!r}")
-        if array.ndim > len(sizes):
-            portions.append(list(array))
+        if array.ndim != len(sizes) or array.ndim == 0:
+            portions.append(list(array) if array.ndim else [array])
         else:
-            array = np.atleast_1d(array)
-            size = sizes[0] if len(sizes) and sizes[0] > 0 else max(len(array), 1)
+            size = sizes[0] if sizes[0] > 0 else max(len(array), 1)
             portions.append([array[i : i + size] for i in range(0, len(array), size)])
     if len({len(portion) for portion in portions}) > 1:
-        raise ValueError(f"the input has different numbers of samples for the inputs")
+        raise ValueError("the input has different numbers of samples for the inputs")
     return list(zip(*portions, strict=True))
 
 
@@ -217,7 +214,7 @@ def dequantize(stored, tensor):
 
 
 def text(values):
-    """Return values in one short line: all of them, or shape, extremes, mean and the first three."""
+    """Return values in one line of at most 80 columns: all, or shape, mean and first three."""
     line = " ".join(np.array2string(values, threshold=20, max_line_width=10**6).split())
     if values.size <= 20 and len(line) <= 72:
         return line

@@ -7,16 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY, run
-
-
-def assert_clear_error(process, *phrases):
-    """Check the failed process for one or two lines on stderr that hold every phrase."""
-    assert process.returncode not in (0, None)
-    assert 1 <= len(process.stderr.splitlines()) <= 2, process.stderr
-    assert "Traceback" not in process.stderr
-    for phrase in phrases:
-        assert phrase in process.stderr
+from conftest import REPOSITORY, assert_clear_error, run
 
 
 @pytest.mark.parametrize(
