@@ -1,18 +1,21 @@
-"""Stage 1 of 4: create, train, try and save a Keras model.
-
-Writes saved_model/my_model.keras (Keras archive), saved_model/my_model/ (SavedModel) and
-saved_model/my_model.samples.npy (the training inputs).
-"""
-
 # %% [markdown]
-# # 1. Create a model
-#
-# We teach a very small network the line $y = 100x + 5$, look at what it learned, and save it. The
-# network is deliberately tiny, 31 weights: every number of the next three stages can be checked by
-# hand.
-#
-# The first cell is not the lesson. It makes this file a well-behaved script: options, errors in one
-# line, and no start-up notes. Skip it on a first reading.
+"""
+# 1. Create a model
+
+We teach a very small network the line y = 100x + 5, look at what it learned, and save it. The
+network is deliberately tiny, 31 weights: every number of the next three stages can be checked by
+hand.
+
+| writes, in `saved_model/` | |
+|---|---|
+| `my_model.keras` | the Keras archive, for Python |
+| `my_model/` | the SavedModel, for everything else |
+| `my_model.samples.npy` | the training inputs |
+| `my_model.training.png` | a picture of the training |
+
+The first cell is not the lesson. It makes this file a well-behaved script: options, errors in one
+line, and no start-up notes. Skip it on a first reading.
+"""
 
 # %%
 import argparse
@@ -65,6 +68,7 @@ from tensorflow import keras
 
 tf.config.list_physical_devices()
 os.dup2(stderr, 2)
+print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 
 # %% [markdown]
 # ## Data
@@ -72,8 +76,9 @@ os.dup2(stderr, 2)
 # One hundred samples, $x = 100 \ldots 199$. Later we ask for $x = 1 \ldots 5$: values the network
 # has never seen, so it must have found the line itself and not a table of answers.
 #
-# The lesson's arrays were flat integers. Keras 3 wants a leading sample axis and converts nothing,
-# so these are float32 of shape (100, 1). The same seed gives the same model, to the last byte.
+# The lesson's arrays were flat integers. Keras 3 wants a leading sample axis and converts
+# nothing, so these are float32 of shape (100, 1). The same seed gives the same model, to the last
+# byte.
 
 # %%
 import numpy as np
@@ -91,9 +96,9 @@ _output = _input * 100 + 5
 # Two dense layers without an activation. Each is a linear map, and so is their composition: the
 # model can express the line exactly, and training has to find it.
 #
-# Two things differ from the lesson. `input_shape=[1]` is now an `Input` of its own. And Adam starts
-# at the lesson's rate of 0.01 but goes down to zero over the run: a constant rate keeps jumping
-# around the solution, a decaying one settles in it, at no cost.
+# Two things differ from the lesson. `input_shape=[1]` is now an `Input` of its own. And Adam
+# starts at the lesson's rate of 0.01 but goes down to zero over the run: a constant rate keeps
+# jumping around the solution, a decaying one settles in it, at no cost.
 
 # %%
 updates = args.epochs * test_size // 10
@@ -111,11 +116,11 @@ model.summary()
 # %% [markdown]
 # ## Training
 #
-# The lesson calls `model.fit(_input, _output, epochs=2000, batch_size=10)`: 20,000 updates in 2,000
-# epochs, where starting and ending an epoch takes far longer than its ten updates. One long,
-# repeated `tf.data` pipeline gives the same updates as a single epoch. `steps_per_execution` above
-# lets TensorFlow run a twentieth of them before it comes back to Python, and `jit_compile` turns
-# each update into one compiled kernel.
+# The lesson calls `model.fit(_input, _output, epochs=2000, batch_size=10)`: 20,000 updates in
+# 2,000 epochs, where starting and ending an epoch takes far longer than its ten updates. One
+# long, repeated `tf.data` pipeline gives the same updates as a single epoch.
+# `steps_per_execution` above lets TensorFlow run a twentieth of them before it comes back to
+# Python, and `jit_compile` turns each update into one compiled kernel.
 #
 # Keras's progress bar would show the mean loss since the start. The callback prints the mean of
 # the updates since its last line instead.
@@ -123,23 +128,28 @@ model.summary()
 
 # %%
 class Progress(keras.callbacks.Callback):
-    """Print one line after each execution: updates so far and their mean squared error."""
+    """Print and keep the mean squared error after each execution."""
+
+    history = {}
 
     def on_train_batch_end(self, batch, logs):
         """Take the zero-based index of the last update and the running mean in `logs["loss"]`."""
-        print(f"update {min(batch + 1, updates):6,} of {updates:,}: loss {logs['loss']:.3g}")
+        done = min(batch + 1, updates)
+        self.history[done] = float(logs["loss"])
+        print(f"update {done:6,} of {updates:,}: loss {logs['loss']:.3g}")
         self.model.reset_metrics()
 
 
 samples = tf.data.Dataset.from_tensor_slices((_input, _output))
 batches = samples.shuffle(test_size).batch(10).repeat(args.epochs)
 model.fit(batches, shuffle=False, verbose=0, callbacks=[Progress()])
+loss = Progress.history[updates]
 
 # %% [markdown]
 # ## Weights
 #
-# Each dense layer holds a kernel (inputs × units) and a bias (units). Multiplied through, they must
-# give the slope 100 and the intercept 5, though no single weight shows either.
+# Each dense layer holds a kernel (inputs × units) and a bias (units). Multiplied through, they
+# must give the slope 100 and the intercept 5, though no single weight shows either.
 
 # %%
 np.set_printoptions(precision=4, suppress=True, linewidth=100)
@@ -164,10 +174,39 @@ print("    x        predicted      true      error")
 for x, predicted, true in zip(test_input[:, 0], test_output[:, 0], true_output[:, 0], strict=True):
     print(f"{x:5g} {predicted:16.9g} {true:9g} {predicted - true:+10.5f}")
 
+worst = np.abs(test_output - true_output).max()
+if not worst <= 1:
+    print(f"the line was not found: loss {loss:.3g}, largest error {worst:.3g}.")
+    print("Train longer (--epochs 2000), or check the data.")
+
+# %% [markdown]
+# ## A picture of the training
+#
+# Left, the loss falls by more than ten powers of ten: first fast, while the rate is high, and
+# again when it comes down. Right, the data, the line that was fitted to them, and far outside of
+# them the five predictions.
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+left.semilogy(Progress.history.keys(), Progress.history.values(), "o-", color="#0072B2")
+left.set(xlabel="updates", ylabel="mean squared error of the last updates", xlim=(0, None))
+
+line = np.array([[0], [210]], dtype="float32")
+right.plot(line, model.predict(line, verbose=0), color="#E69F00", label="the model")
+right.plot(_input, _output, ".", color="#0072B2", label="training data")
+right.plot(test_input, test_output, "X", color="#D55E00", label="predictions for 1 to 5")
+right.set(xlabel="x", ylabel="y", xlim=(0, 210), ylim=(0, 21000))
+right.legend(frameon=False)
+for axes in (left, right):
+    axes.spines[["top", "right"]].set_visible(False)
+
 # %% [markdown]
 # ## Saving
 #
-# The lesson's `model.save('saved_model/my_model')` made a SavedModel. Keras 3 separates two things:
+# The lesson's `model.save('saved_model/my_model')` made a SavedModel. Keras 3 separates two
+# things:
 #
 # - `model.save` writes a **Keras archive**, one zip file with the layers, the weights and the state
 #   of the optimizer. Python reads it back to look at the model or to go on training.
@@ -183,9 +222,11 @@ with tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-") as aside:
     model.save(f"{aside}/my_model.keras")
     model.export(f"{aside}/my_model", verbose=False)
     np.save(f"{aside}/my_model.samples.npy", _input)
+    figure.savefig(f"{aside}/my_model.training.png", dpi=120)
 
     if os.path.exists("saved_model/my_model"):
         os.rename("saved_model/my_model", f"{aside}/replaced")  # a directory is not overwritten
-    for name in ["my_model", "my_model.keras", "my_model.samples.npy"]:
-        os.replace(f"{aside}/{name}", f"saved_model/{name}")
-        print(f"saved saved_model/{name}")
+    for name in sorted(os.listdir(aside)):
+        if name != "replaced":
+            os.replace(f"{aside}/{name}", f"saved_model/{name}")
+            print(f"saved saved_model/{name}")

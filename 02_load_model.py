@@ -1,16 +1,17 @@
-"""Stage 2 of 4: load what stage 1 saved, compare the two forms, and draw the model.
-
-Reads saved_model/my_model.keras and saved_model/my_model/, or another Keras archive; writes a
-picture beside the archive, saved_model/my_model.png.
-"""
-
 # %% [markdown]
-# # 2. Load the model
-#
-# Stage 1 left the model in two forms: a Keras archive for Python, and a SavedModel for everything
-# else. Both must answer exactly as the trained model did. We load each, compare, and look inside.
-#
-# The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
+# 2. Load the model
+
+Stage 1 left the model in two forms: a Keras archive for Python, and a SavedModel for everything
+else. Both must answer exactly as the trained model did. We load each, compare, look inside, and
+draw the graph. `python 02_load_model.py MODEL.keras` does so for another archive.
+
+| reads, in `saved_model/` | writes |
+|---|---|
+| `my_model.keras`, `my_model/` | `my_model.png`, the graph |
+
+The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
 
 # %%
 import argparse
@@ -70,6 +71,7 @@ from tensorflow import keras
 
 tf.config.list_physical_devices()
 os.dup2(stderr, 2)
+print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 
 # %% [markdown]
 # ## Load the Keras archive
@@ -148,26 +150,25 @@ for i, variable in enumerate(loaded.weights):
 # %%
 import graphviz
 
-dot_version = None
+dot_version = picture = None
 with contextlib.suppress(graphviz.ExecutableNotFound):
     dot_version = graphviz.version()
 
 if dot_version:
     directory = os.path.dirname(args.model) or "."
     with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as aside:
-        keras.utils.plot_model(
+        picture = keras.utils.plot_model(
             loaded,
-            to_file=f"{aside}/my_model.png",
+            to_file=f"{aside}/model.png",
             show_shapes=True,
             show_layer_names=True,
             rankdir="TB",
             expand_nested=False,
             dpi=96,
         )
-        os.replace(f"{aside}/my_model.png", f"{saved_path}.png")
+        os.replace(f"{aside}/model.png", f"{saved_path}.png")
     print(f"saved {saved_path}.png")
 else:
-    print(
-        f"{saved_path}.png was not drawn: Graphviz's `dot` is missing. Install it with"
-        " `apt-get install graphviz`, `brew install graphviz` or `winget install graphviz`."
-    )
+    print(f"{saved_path}.png was not drawn: Graphviz's `dot` is missing. Install it with")
+    print("`apt-get install graphviz`, `brew install graphviz` or `winget install graphviz`.")
+picture  # a notebook shows it

@@ -1,23 +1,27 @@
-"""Stage 3 of 4: convert a model to four TensorFlow Lite files and verify each of them.
-
-Reads a SavedModel or a Keras archive, by default saved_model/my_model/, and writes beside it
-.tflite (float32), .quant.tflite (float16), .dynamic.tflite (dynamic range) and .int8.tflite (full
-integer). For the lesson's model it also draws saved_model/my_model.variants.png.
-"""
-
 # %% [markdown]
-# # 3. Convert the model
-#
-# A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
-# use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**: the
-# runtime maps it into memory and uses it as it lies. The converter translates one into the other,
-# fuses operations, and drops what only training needs. Since 2024 TensorFlow Lite is called
-# **LiteRT**; the file format kept its name.
-#
-# A converted model may compute something else than its source, and no converter checks. So this
-# stage converts four ways, runs each file that it wrote, and compares it with the SavedModel.
-#
-# The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
+# 3. Convert the model
+
+A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
+use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**: the runtime
+maps it into memory and uses it as it lies. The converter translates one into the other, fuses
+operations, and drops what only training needs. Since 2024 TensorFlow Lite is called **LiteRT**;
+the file format kept its name.
+
+A converted model may compute something else than its source, and no converter checks. So this
+stage converts four ways, runs each file that it wrote, and compares it with the SavedModel.
+
+| reads, in `saved_model/` | writes |
+|---|---|
+| `my_model/` | `my_model.tflite` (float32), `my_model.quant.tflite` (float16) |
+| `my_model.samples.npy` | `my_model.dynamic.tflite` (dynamic range), `my_model.int8.tflite` |
+| | `my_model.variants.png`, a picture of all four |
+
+`python 03_convert_model.py MODEL` converts another SavedModel or Keras archive, and writes beside
+it.
+
+The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
 
 # %%
 import argparse
@@ -87,6 +91,7 @@ tf.config.list_physical_devices()
 os.dup2(stderr, 2)
 tf.get_logger().setLevel("ERROR")
 warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # by the converter
+print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 
 # %% [markdown]
 # ## For your own models
@@ -135,13 +140,247 @@ def freeze(directory):
     with tf.Graph().as_default(), v1.Session() as session:
         signature = v1.saved_model.load(session, ["serve"], directory).signature_def
         ends = signature["serving_default"]
-        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+        nodes = [tensor.name.split(":")[0] for tensor in ends.outputs.values()]
+        constant = v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        tf.import_graph_def(constant, name="")
+        inputs, outputs = (
+            {label: graph.get_tensor_by_name(tensor.name) for label, tensor in side.items()}
+            for side in (ends.inputs, ends.outputs)
+        )
+        v1.saved_model.simple_save(session, copy, inputs, outputs)
+    return copy
 
 
-loops = {"While", "StatelessWhile"} & {node.op for node in nodes}
+def load(directory):
+    """Return a SavedModel's path, the key of its signature, and the signature: a function."""
+    try:
+        signatures = tf.saved_model.load(directory).signatures
+    except AttributeError:  # '_UserObject' object has no attribute 'add_slot'
+        print(f"{directory} was saved by Keras 2: converting a frozen copy")
+        directory = freeze(directory)
+        signatures = tf.saved_model.load(directory).signatures
+    key = next(iter(signatures)) if len(signatures) == 1 else "serving_default"
+    if key not in signatures:
+        raise ValueError(f"{directory} has no signature {key!r} but {list(signatures) or 'none'}")
+    return directory, key, signatures[key]
+
+
+def read_samples(path):
+    """Return the inputs of each run: a list of dicts from input names to arrays.
+
+    A run takes one sample, or as many as the model's first axis fixes. A `.npz` file holds an array
+    for each input by its name in the signature, a `.npy` file the only one.
+
+    Raises:
+        ValueError: the file is damaged, or its names, shapes or dtypes do not fit the model.
+    """
+    try:
+        content, columns = np.load(path, allow_pickle=False), []
+        for label, spec in inputs.items():
+            array = content[label] if path.endswith(".npz") else content
+            if array.ndim == spec.shape.rank:
+                size = spec.shape[0] or 1
+                array = array[: len(array) // size * size].reshape(-1, size, *array.shape[1:])
+            spec.shape.assert_is_compatible_with(array.shape[1:])
+            columns.append(array.astype(spec.dtype.as_numpy_dtype, casting="same_kind"))
+        rows = [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]
+        if not rows:
+            raise ValueError("there are too few samples for one run")
+        return rows[:: -(-len(rows) // 100)]  # about a hundred are enough
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file can make NumPy raise almost anything
+        takes = [f"{label} {spec.dtype.name} {spec.shape}" for label, spec in inputs.items()]
+        raise ValueError(
+            f"{path} does not fit {args.model} ({', '.join(takes)}): {error}"
+        ) from error
+
+
+def random_input(spec):
+    """Return random values for a `TensorSpec`: reals in [0, 1), bytes, or integers 0 and 1."""
+    values = random.random([size or (32 if axis else 1) for axis, size in enumerate(spec.shape)])
+    if not spec.dtype.is_floating:
+        values = np.floor(values * (256 if spec.dtype == tf.uint8 else 2))
+    return values.astype(spec.dtype.as_numpy_dtype)
+
+
+# %% [markdown]
+# ## The SavedModel and its signature
+#
+# The converter reads SavedModels; a Keras archive is exported to one first. The **signature** is
+# the function to convert. Its inputs and outputs have names, and the converted model keeps them.
+
+# %%
+saved_path, key, serving = load(export() if source == archive else name)
+inputs = serving.structured_input_signature[1]
+print(f"model {args.model}, signature {key}")
+
+# %% [markdown]
+# ## Typical inputs
+#
+# They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
+# integer quantization, which has to know the range of every value inside the model. Stage 1 saved
+# its training inputs for this. Random numbers will do for comparing, but would calibrate
+# nonsense.
+
+# %%
+beside = [path for path in (f"{name}.samples.npy", f"{name}.samples.npz") if os.path.exists(path)]
+samples = args.samples or next(iter(beside), None)
+if samples:
+    runs = read_samples(samples)
+else:
+    random = np.random.default_rng(seed=0)
+    runs = [{label: random_input(spec) for label, spec in inputs.items()} for _ in range(8)]
+print(f"{len(runs)} runs on {samples or 'random inputs'}")
+
+# %% [markdown]
+# ## Run a file with LiteRT
+#
+# The integers $q$ of a quantized input or output stand for real numbers, by a **scale** and a
+# **zero point**: $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
+
+
+# %%
+def run_litert(path, runs):
+    """Run a `.tflite` file on real numbers.
+
+    Args:
+        path: the file.
+        runs: the inputs of each run by name.
+
+    Returns:
+        The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
+        median time of one run in seconds.
+    """
+    os.dup2(nowhere, 2)
+    interpreter = Interpreter(model_path=path)
+    runner = interpreter.get_signature_runner(key)
+    takes, gives = runner.get_input_details(), runner.get_output_details()
+    results, seconds = [], []
+    for run in runs:
+        stored = {}
+        for label, tensor in takes.items():
+            stored[label], (scale, zero_point) = run[label], tensor["quantization"]
+            if scale:
+                limits, steps = np.iinfo(tensor["dtype"]), np.round(run[label] / scale) + zero_point
+                stored[label] = steps.clip(limits.min, limits.max).astype(tensor["dtype"])
+        start = time.perf_counter()
+        outputs = runner(**stored)
+        seconds.append(time.perf_counter() - start)
+        for label, tensor in gives.items():
+            scale, zero_point = tensor["quantization"]
+            if scale:
+                outputs[label] = scale * (outputs[label].astype(float) - zero_point)
+        results.append(outputs)
+    os.dup2(stderr, 2)
+    dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
+    return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
+
+
+# %% [markdown]
+# ## Convert as it is
+#
+# Weights and arithmetic stay float32, so nothing is lost.
+
+
+# %%
+def convert(variant, converter):
+    """Convert into the directory `aside` and run once; where that fails, note why in `refusals`."""
+    os.dup2(nowhere, 2)
+    try:
+        with open(f"{aside.name}/{suffixes[variant]}", "wb") as file:
+            file.write(converter.convert())
+        run_litert(file.name, runs[:1])
+        files[variant] = file.name
+    except Exception as error:  # the converter and its calibrator raise many kinds
+        ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", str(error))))
+        layers = sorted(set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', str(error))))
+        reason = f"LiteRT has no {', '.join(ops)}" if ops else str(error).strip().splitlines()[-1]
+        refusals[variant] = f"{reason} (layer {', '.join(layers)})" if ops and layers else reason
+    os.dup2(stderr, 2)
+
+
+suffixes = {
+    "float32": ".tflite",
+    "float16": ".quant.tflite",
+    "dynamic range": ".dynamic.tflite",
+    "full integer": ".int8.tflite",
+}
+files, refusals = {}, {}
+converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+convert("float32", converter)
+
+# %% [markdown]
+# ## Recurrent models
+#
+# A Keras 3 LSTM or GRU collects its steps in a list of tensors, and LiteRT must know their shape.
+# With a batch of one it does. A SavedModel's shapes are final, but the Keras archive can be
+# exported again. (For the lesson's model this cell does nothing.)
+
+# %%
+if "TensorList" in refusals.get("float32", ""):
+    if not os.path.isfile(archive):
+        raise ValueError(
+            f"{name} is recurrent and its batch size varies, which LiteRT cannot run. Save the"
+            f" model with model.save('{archive}') and run: python {parser.prog} {archive}"
+        )
+    print(f"recurrent: exported again from {archive} with the batch fixed to 1")
+    lengths = {label: values.shape[1:] for label, values in runs[0].items()}
+    saved_path, key, serving = load(export(lengths))
+    del refusals["float32"]
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+    convert("float32", converter)
+
+if refusals:
+    raise ValueError(
+        f"{args.model} cannot be converted: {refusals['float32']}. Move what LiteRT cannot do, such"
+        " as the preprocessing of text, out of the model and convert the rest"
+    )
+
+# %% [markdown]
+# ## Optimize: float16 quantization
+#
+# **Quantization** stores numbers with fewer bits: smaller files, often faster, less exact. With
+# float16 each weight takes two bytes in place of four and keeps about three decimal digits. Most
+# processors widen it to float32 again to compute.
+
+# %%
+converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+converter.target_spec.supported_types = [tf.float16]
+convert("float16", converter)
+
+# %% [markdown]
+# ## Dynamic-range quantization
+#
+# The weights become int8, with a scale for each array. What flows between the operations is
+# quantized on the fly, by the range it has in that run. No samples are needed.
+
+# %%
+converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+convert("dynamic range", converter)
+
+# %% [markdown]
+# ## Full-integer quantization
+#
+# All is int8, input and output too, so a processor without floating point can run it. The ranges
+# are fixed now: the converter runs the model on a **representative dataset** and notes the
+# smallest and the largest of each value. What lies outside will be cut off.
+
+# %%
+converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+converter.representative_dataset = lambda: iter(runs)
+converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+converter.inference_input_type = tf.int8
+converter.inference_output_type = tf.int8
+graph = serving.graph.as_graph_def()
+nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
 if not samples:
     refusals["full integer"] = f"needs typical inputs: give --samples FILE or {name}.samples.npy"
-elif loops:
+elif {"While", "StatelessWhile"} & {node.op for node in nodes}:
     refusals["full integer"] = (
         "the converter crashes on loops (TensorFlow issue 75140): unroll them"
     )
@@ -187,7 +426,8 @@ for variant, suffix in suffixes.items():
     relative, error = largest_error(results, expected)
     print(
         f"{variant:<13}{sizes[variant]:>11,}{sizes[variant] / sizes['float32']:>7.0%}"
-        f"  {dtypes:<13}{error:>8.2g}{relative:>10.1e}{seconds * 1e6:>7.0f} us  {os.path.basename(name)}{suffix}"
+        f"  {dtypes:<13}{error:>8.2g}{relative:>10.1e}"
+        f"{seconds * 1e6:>7.0f} us  {os.path.basename(name)}{suffix}"
     )
     if variant == "float32" and not relative <= 1e-4:
         raise ValueError(
@@ -267,3 +507,5 @@ if name == "saved_model/my_model":
         answers, _, _ = run_litert(f"{name}.int8.tflite", [{label: np.float32([[500]])}])
         at_500 = next(iter(answers[0].values())).item()
         print(f"full integer answers {at_500:,.0f} for x = 500, where the line is at 50,005")
+
+aside.cleanup()

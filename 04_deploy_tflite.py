@@ -1,20 +1,17 @@
-"""Stage 4 of 4: run a .tflite file with LiteRT.
-
-Needs only this file, a .tflite file and the package ai-edge-litert, which brings NumPy.
-"""
-
 # %% [markdown]
-# # 4. Deploy the model
-#
-# A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime that was called
-# TensorFlow Lite until 2024. There is no training in it, no Keras and no graph in Python: it maps
-# the file into memory, plans where each tensor lies, and runs the operations in order.
-#
-# The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along.
-# The same class is now in the package `ai-edge-litert`, so this file runs when it is copied alone
-# to a device. It takes any other `.tflite` file as well.
-#
-# The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
+# 4. Deploy the model
+
+A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime that was called
+TensorFlow Lite until 2024. There is no training in it, no Keras and no graph in Python: it maps
+the file into memory, plans where each tensor lies, and runs the operations in order.
+
+The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along. The
+same class is now in the package `ai-edge-litert`, so this file runs when it is copied alone to a
+device. It takes any other `.tflite` file as well.
+
+The first cell is not the lesson: options, errors in one line, and no start-up notes.
+"""
 
 # %%
 import argparse

@@ -1,4 +1,5 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
+# make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
 # make clean  remove what the steps made
 # make help   print this list
@@ -10,13 +11,14 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
 
-.PHONY: all deploy test clean help graphviz
+.PHONY: all deploy notebooks test clean help graphviz
 .DELETE_ON_ERROR:
 
 all: deploy
 
 # One run of a pattern rule makes all its targets; here % stands for the last letter of my_model.
-saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy: \
+saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy \
+saved_model/my_mode%.training.png: \
 		01_create_model.py | $(installed)
 	.venv/bin/python 01_create_model.py
 
@@ -36,6 +38,14 @@ saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
 deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
 		saved_model/my_model.int8.tflite saved_model/my_model.variants.png
 	.venv/bin/python 04_deploy_tflite.py
+
+notebooks: $(tools) graphviz
+	mkdir -p build/notebooks
+	for script in 0*.py; do \
+	  .venv/bin/jupytext --quiet --set-kernel python3 \
+	    --output build/notebooks/$${script%.py}.ipynb $$script || exit; \
+	done
+	.venv/bin/jupyter execute --inplace build/notebooks/0*.ipynb
 
 test: $(tools) graphviz
 	.venv/bin/ruff check

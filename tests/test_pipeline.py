@@ -43,6 +43,7 @@ def test_every_artifact_is_there_and_nothing_else(pipeline):
         "my_model.quant.tflite",
         "my_model.samples.npy",
         "my_model.tflite",
+        "my_model.training.png",
         "my_model.variants.png",
     ]
     saved_model = {path.name for path in (directory / "saved_model/my_model").iterdir()}
@@ -161,7 +162,7 @@ def test_another_seed_gives_another_model_in_place_of_the_first(tmp_path):
         weights.append(model.get_weights()[0])
         assert int(model.optimizer.iterations) == 30
     assert not np.array_equal(*weights)
-    assert len(list((tmp_path / "saved_model").iterdir())) == 3
+    assert len(list((tmp_path / "saved_model").iterdir())) == 4
 
 
 def test_stage_4_runs_alone_without_tensorflow(pipeline, tmp_path):
