@@ -52,10 +52,9 @@ def report(kind, error, traceback):
         sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError | ValueError):
-        print(f"{parser.prog}: {message}", file=sys.stderr)
-        if getattr(error, "errno", None):
-            print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
+    elif issubclass(kind, OSError) or "tensorflow" in kind.__module__:
+        print(f"{parser.prog}: cannot save: {message}", file=sys.stderr)
+        print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
@@ -224,7 +223,7 @@ with tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-") as aside:
     np.save(f"{aside}/my_model.samples.npy", _input)
     figure.savefig(f"{aside}/my_model.training.png", dpi=120)
 
-    if os.path.exists("saved_model/my_model"):
+    if os.path.isdir("saved_model/my_model"):
         os.rename("saved_model/my_model", f"{aside}/replaced")  # a directory is not overwritten
     for name in sorted(os.listdir(aside)):
         if name != "replaced":

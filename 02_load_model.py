@@ -47,15 +47,15 @@ def report(kind, error, traceback):
         sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError | ValueError):
+    elif reading and kind is not FileNotFoundError:
+        print(f"{parser.prog}: {reading} cannot be loaded: {message}", file=sys.stderr)
+    elif issubclass(kind, OSError):
         print(f"{parser.prog}: {message}", file=sys.stderr)
-        if getattr(error, "errno", None):
-            print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = report
+sys.excepthook, reading = report, None
 lesson = args.model == parser.get_default("model")
 saved_path = args.model.removesuffix(".keras")
 for path in [args.model, f"{saved_path}/saved_model.pb"] if lesson else [args.model]:
@@ -77,12 +77,15 @@ print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 # ## Load the Keras archive
 #
 # In the lesson `load_model` took the SavedModel directory; Keras 3 reads only its own archive. It
-# rebuilds the layers from the description in the archive and then fills in the weights.
+# rebuilds the layers from the description in the archive and then fills in the weights. An
+# archive whose layers hold Python code (`Lambda`) is refused: it could run anything.
 
 # %%
 import numpy as np
 
+reading = args.model  # what goes wrong now is this file's fault
 loaded = keras.models.load_model(args.model)
+reading = None
 print(f"loaded Keras model {args.model}")
 
 # %% [markdown]
@@ -112,7 +115,9 @@ if lesson:
 
 # %%
 if lesson:
+    reading = saved_path
     serving = tf.saved_model.load(saved_path).signatures["serving_default"]
+    reading = None
     print(f"signature serving_default of {saved_path}")
     for name, spec in serving.structured_input_signature[1].items():
         print(f"  input  {name}: {spec.dtype.name} {spec.shape}")
@@ -122,6 +127,8 @@ if lesson:
     served_output = serving(tf.constant(test_input))["output_0"].numpy()
     difference = np.abs(served_output - test_output).max()
     print(f"  largest difference from the Keras model: {difference:.1g}")
+    if not difference <= 0.001:
+        print("  the two are of different runs: make both again with python 01_create_model.py")
 
 # %% [markdown]
 # ## Weights
@@ -139,6 +146,8 @@ for i, variable in enumerate(loaded.weights):
         print(values)
     else:
         print(f"min {values.min():.4g} mean {values.mean():.4g} max {values.max():.4g}")
+    if not np.isfinite(values).all():
+        print("  holds NaN or infinity: the training diverged")
 
 # %% [markdown]
 # ## Draw the graph

@@ -25,6 +25,7 @@ The first cell is not the lesson: options, errors in one line, and no start-up n
 
 # %%
 import argparse
+import hashlib
 import os
 import re
 import sys
@@ -65,16 +66,19 @@ def report(kind, error, traceback):
         sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
+    elif reading and kind is not FileNotFoundError:
+        print(f"{parser.prog}: {reading} cannot be loaded: {message}", file=sys.stderr)
     elif issubclass(kind, OSError | ValueError | RuntimeError) or "tensorflow" in kind.__module__:
         print(f"{parser.prog}: {message}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = report
+sys.excepthook, reading = report, None
 name = args.model.rstrip("/").removesuffix(".keras")
 archive = f"{name}.keras"
 source = archive if args.model.endswith(".keras") else f"{name}/saved_model.pb"
+identity = archive if source == archive else f"{name}/fingerprint.pb"  # new with every export
 if not os.path.isfile(source):
     raise FileNotFoundError(
         f"{source} is missing. Make it with: python 01_create_model.py, or name another model"
@@ -152,6 +156,14 @@ def freeze(directory):
     return copy
 
 
+def hash_of(path):
+    """Return a file's SHA-256 in hexadecimal, or "" if there is none (before TensorFlow 2.12)."""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load(directory):
     """Return a SavedModel's path, the key of its signature, and the signature: a function."""
     try:
@@ -183,6 +195,8 @@ def read_samples(path):
                 size = spec.shape[0] or 1
                 array = array[: len(array) // size * size].reshape(-1, size, *array.shape[1:])
             spec.shape.assert_is_compatible_with(array.shape[1:])
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{label} holds NaN or infinity")
             columns.append(array.astype(spec.dtype.as_numpy_dtype, casting="same_kind"))
         rows = [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]
         if not rows:
@@ -212,7 +226,10 @@ def random_input(spec):
 # the function to convert. Its inputs and outputs have names, and the converted model keeps them.
 
 # %%
+reading = args.model  # what goes wrong now is this file's fault
+digest = hash_of(identity)
 saved_path, key, serving = load(export() if source == archive else name)
+reading = None
 inputs = serving.structured_input_signature[1]
 print(f"model {args.model}, signature {key}")
 
@@ -415,6 +432,9 @@ expected = [
     serving(**{label: tf.constant(values) for label, values in run.items()}) for run in runs
 ]
 expected = [{label: values.numpy() for label, values in outputs.items()} for outputs in expected]
+for label in expected[0]:
+    if not all(np.isfinite(outputs[label].astype(float)).all() for outputs in expected):
+        raise ValueError(f"output {label} of {args.model} is NaN or infinite: train it again")
 sizes = {variant: os.path.getsize(path) for variant, path in files.items()}
 
 print("variant            bytes   size  in/out          error  of range   one run  file")
@@ -434,9 +454,20 @@ for variant, suffix in suffixes.items():
             f"{name}{suffix} was not written: it differs from {args.model} by {relative:.1e} of the"
             " output's range, more than the 1e-4 that rounding can explain"
         )
-    if relative > 0.05:
+    if not relative <= 0.05:
         print(f"{'':<13}  {variant} errs by {relative:.0%} of the output's range: more than 5%")
     os.replace(files[variant], f"{name}{suffix}")
+
+# %% [markdown]
+# ## Note what was converted
+#
+# When you train again and forget to convert, the old file still runs. So stage 4 compares this
+# hash with the model beside it. Times of files would not do: copies and checkouts change them.
+
+# %%
+with open(f"{aside.name}/source", "w") as file:
+    file.write(f"{digest}  {os.path.relpath(identity, os.path.dirname(name) or '.')}\n")
+os.replace(file.name, f"{name}.source")
 
 # %% [markdown]
 # ## What the figures say

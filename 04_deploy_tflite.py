@@ -15,7 +15,9 @@ The first cell is not the lesson: options, errors in one line, and no start-up n
 
 # %%
 import argparse
+import hashlib
 import os
+import re
 import sys
 
 parser = argparse.ArgumentParser(description="Run a .tflite file with LiteRT.")
@@ -81,10 +83,29 @@ os.dup2(stderr, 2)
 print(f"model  {args.model}")
 
 # %% [markdown]
+# ## Is it the latest?
+#
+# Stage 3 noted the hash of the model that it converted. If that model lies beside the file and
+# has another hash by now, it was trained again. On a device neither is there, and this does
+# nothing.
+
+# %%
+record = re.sub(r"(\.(quant|dynamic|int8))?\.tflite$", ".source", args.model)
+if record != args.model and os.path.isfile(record):
+    with open(record) as file:
+        digest, _, source = file.read().strip().partition("  ")
+    source = os.path.join(os.path.dirname(record), source)
+    if os.path.isfile(source):
+        with open(source, "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() != digest:
+                trained = source.removesuffix("/fingerprint.pb")
+                print(f"{trained} has changed: run python 03_convert_model.py {trained}")
+
+# %% [markdown]
 # ## What the model takes and gives
 #
-# The details tell each tensor's index, name, dtype and shape. A size that may vary is allocated
-# as 1, with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
+# The details tell each tensor's name, dtype and shape. A size that may vary is allocated as 1,
+# with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
 # $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
 
 # %%
@@ -212,6 +233,8 @@ def dequantize(stored, tensor):
 
 def text(values):
     """Return values in one line of at most 80 columns: all, or shape, mean and first three."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return f"{list(values.shape)} holds NaN or infinity, first {values.ravel()[:3]}"
     line = " ".join(np.array2string(values, threshold=20, max_line_width=10**6).split())
     if values.size <= 20 and len(line) <= 72:
         return line

@@ -22,9 +22,12 @@ if [ ! -e "$saved_model_dir/saved_model.pb" ]; then
 fi
 
 # The file takes its name only when it is complete.
-work=$(mktemp -d "$output_file.XXXXXX")
+work=$(mktemp -d "$(dirname "$output_file")/.new-XXXXXX") || {
+  echo "convert-tflite.sh: make that directory writable, or name another output file" >&2
+  exit 1
+}
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
+trap 'echo "convert-tflite.sh: interrupted" >&2; exit 130' INT
 trap 'exit 143' TERM
 
 status=0

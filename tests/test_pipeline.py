@@ -42,6 +42,7 @@ def test_every_artifact_is_there_and_nothing_else(pipeline):
         "my_model.png",
         "my_model.quant.tflite",
         "my_model.samples.npy",
+        "my_model.source",
         "my_model.tflite",
         "my_model.training.png",
         "my_model.variants.png",
@@ -143,19 +144,19 @@ def test_stage_4_prints_input_output_and_truth(pipeline):
     assert y == pytest.approx(true, rel=1e-5)
 
 
-def test_same_seed_same_bytes(pipeline, tmp_path):
+def test_same_seed_same_bytes(warm, pipeline, tmp_path):
     first = pipeline[0]
     for step in ["01_create_model.py", "03_convert_model.py"]:
-        assert run(step, cwd=tmp_path).returncode == 0
+        assert warm(step, cwd=tmp_path).returncode == 0
     for name in ["my_model.tflite", "my_model.quant.tflite", "my_model.int8.tflite"]:
         path = f"saved_model/{name}"
         assert (tmp_path / path).read_bytes() == (first / path).read_bytes()
 
 
-def test_another_seed_gives_another_model_in_place_of_the_first(tmp_path):
+def test_another_seed_gives_another_model_in_place_of_the_first(warm, tmp_path):
     weights = []
     for seed in [1, 2]:
-        process = run("01_create_model.py", "--epochs", 3, "--seed", seed, cwd=tmp_path)
+        process = warm("01_create_model.py", "--epochs", 3, "--seed", seed, cwd=tmp_path)
         assert process.returncode == 0, process.stderr
         assert len(re.findall(r"^update +\d+ of 30: loss", process.stdout, re.MULTILINE)) == 15
         model = tf.keras.models.load_model(tmp_path / "saved_model/my_model.keras")
