@@ -67,6 +67,7 @@ from tensorflow import keras
 
 tf.config.list_physical_devices()
 os.dup2(stderr, 2)
+tf.get_logger().setLevel("WARNING")
 print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 
 # %% [markdown]

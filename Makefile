@@ -1,6 +1,7 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
+# make bench  measure the scripts against the lesson's code of 2021 (eight minutes)
 # make fuzz   feed the scripts all the damaged files, not a tenth of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list
@@ -12,7 +13,7 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
 
-.PHONY: all deploy notebooks test fuzz clean help graphviz
+.PHONY: all deploy notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
 
 all: deploy
@@ -53,6 +54,9 @@ test: $(tools) graphviz
 	.venv/bin/ruff format --check
 	.venv/bin/shellcheck convert-tflite.sh .ci/run
 	.venv/bin/pytest -n 2 --dist loadfile
+
+bench: $(tools)
+	.venv/bin/python tests/benchmark.py
 
 fuzz: $(tools)
 	FUZZ_SHARE=1 .venv/bin/pytest -n 2 -s tests/test_fuzz.py

@@ -1,7 +1,7 @@
 """Truncated, bit-flipped and random files: always an answer or a one-line error, never a crash.
 
-A tenth of the mutations runs with the other tests; `make fuzz` runs all: 500 of a `.tflite` file and
-100 each of `.keras`, `.npy`, `.npz` files and of a SavedModel.
+A tenth of the mutations runs with the other tests; `make fuzz` runs all: 500 of a `.tflite` file
+and 100 each of `.keras`, `.npy`, `.npz` files and of a SavedModel.
 """
 
 import collections

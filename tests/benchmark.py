@@ -1,0 +1,261 @@
+"""Measure the scripts against the lesson's code of 2021 and print and save the figures.
+
+Run it with `make bench`, on a machine that does nothing else. What is compared runs alternately in
+one go; each figure is the median of the rounds, with the smallest and the largest behind it. The
+figures go to build/benchmark.json too. It takes eight minutes on two cores.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+LESSON = REPOSITORY / "tests/lesson_2021"
+STEPS = ["01_create_model.py", "02_load_model.py", "convert-tflite.sh", "03_convert_model.py"]
+STEPS += ["04_deploy_tflite.py"]
+ROUNDS = 3
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+
+# Runs a script and prints how long its `fit` took.
+TIME_FIT = """
+import runpy, sys, time
+from tensorflow import keras
+fit = keras.Sequential.fit
+def timed(*args, **kwargs):
+    start = time.perf_counter()
+    fit(*args, **kwargs)
+    print("fit took", time.perf_counter() - start)
+keras.Sequential.fit = timed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+# Converts nothing and runs a file with the interpreter that TensorFlow still has.
+TF_LITE = """
+import numpy as np, tensorflow as tf
+interpreter = tf.lite.Interpreter(model_path="saved_model/my_model.tflite")
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.float32([[5]]))
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+"""
+
+# Times one inference in each form of a model, called with float32 (1, ...); arguments: name, shape.
+INFERENCE = """
+import json, sys, time
+import numpy as np, tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow import keras
+name, x = sys.argv[1], np.random.default_rng(0).random(json.loads(sys.argv[2]), np.float32)
+model, t = keras.models.load_model(name + ".keras", compile=False), tf.constant(x)
+serving = tf.saved_model.load(name).signatures["serving_default"]
+calls = {
+    "Keras predict": lambda: model.predict(x, verbose=0),
+    "Keras call": lambda: model(t, training=False).numpy(),
+    "SavedModel signature": lambda: next(iter(serving(t).values())).numpy(),
+}
+for variant, suffix in [("float32", ""), ("float16", ".quant"), ("dynamic range", ".dynamic"),
+                        ("full integer", ".int8")]:
+    interpreter = Interpreter(name + suffix + ".tflite")
+    interpreter.allocate_tensors()
+    tensor = interpreter.get_input_details()[0]
+    interpreter.set_tensor(tensor["index"], np.zeros(tensor["shape"], tensor["dtype"]))
+    calls["LiteRT " + variant] = interpreter.invoke
+seconds = {form: [] for form in calls}
+for form, call in calls.items():
+    for _ in range(3):
+        call()
+for _ in range(7):
+    for form, call in calls.items():
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < 0.05 or count < 3:
+            call()
+            count += 1
+        seconds[form].append((time.perf_counter() - start) / count)
+print("seconds", json.dumps(seconds))
+"""
+
+
+def run(command, directory):
+    """Run a command; return its output, its wall time in seconds and its peak memory in MiB."""
+    script = [sys.executable, *command] if command[0].endswith((".py", "-c")) else command
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [str(part) for part in script],
+            cwd=directory,
+            env=os.environ | QUIET | {"PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        output = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        errors.seek(0)
+        assert status == 0, f"{command} failed: {errors.read().decode()[-2000:]}"
+    return output, seconds, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
+def pipeline(root, directory):
+    """Run the five steps of `root`; return the seconds of all, of `fit`, and the worst error."""
+    total = 0
+    for step in STEPS:
+        command = [str(root / step)] if step.endswith(".py") else ["sh", root / step]
+        if step.startswith("01"):
+            command = ["-c", TIME_FIT, *command]
+        output, seconds, _ = run(command, directory)
+        total += seconds
+        if step.startswith("01"):
+            fit = float(re.search(r"fit took (\S+)", output)[1])
+            error = worst_error(output)
+    return total, fit, error
+
+
+def worst_error(output):
+    """Return the largest error for x = 1 to 5 in what a stage 1 printed, the lesson's or ours."""
+    printed = re.search(r"output:  (\[.*\])", output)
+    if printed:
+        pairs = zip(json.loads(printed[1]), range(105, 506, 100), strict=True)
+        return max(abs(y[0] - true) for y, true in pairs)
+    return max(abs(float(e)) for e in re.findall(r"^ +[1-5] +\S+ +\d05 +(\S+)$", output, re.M))
+
+
+def save_models(directory):
+    """Write archives, SavedModels and samples: MobileNetV2 and dense networks of all sizes."""
+    import numpy as np
+    from tensorflow import keras
+
+    def save(model, name, shape):
+        model.save(f"{directory}/{name}.keras")
+        model.export(f"{directory}/{name}", verbose=False)
+        samples = np.random.default_rng(0).random((20, *shape), np.float32)
+        np.save(f"{directory}/{name}.samples.npy", samples)
+
+    save(keras.applications.MobileNetV2(weights=None), "mobilenet_v2", (224, 224, 3))
+    for units in [8, 32, 128, 512, 2048, 3584]:
+        layers = [keras.layers.Dense(units) for _ in range(3)]
+        save(keras.Sequential([keras.Input((units,)), *layers]), f"dense_{units}", (units,))
+
+
+def installed_size(distribution, seen):
+    """Return the MiB of an installed distribution and of all that it requires."""
+    if distribution in seen:
+        return 0
+    seen.add(distribution)
+    try:
+        found = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return 0
+    size = sum(path.size or 0 for path in found.files or []) / 2**20
+    for requirement in found.requires or []:
+        if "extra ==" not in requirement:
+            name = re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+            size += installed_size(name, seen)
+    return size
+
+
+def row(label, values, unit, ratio=""):
+    """Print one figure: its median, the smallest and the largest, and a ratio; return it."""
+    median = statistics.median(values)
+    spread = f"({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
+    print(f"  {label:<34}{median:>10.4g} {unit:<4} {spread:<22} {ratio}", flush=True)
+    return {"label": label, "median": median, "values": values, "unit": unit}
+
+
+def main():
+    """Measure, print and write everything."""
+    figures = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ["tensorflow", "keras", "ai-edge-litert", "numpy"]
+        }
+        | {"python": platform.python_version()},
+    }
+    print(figures["machine"], figures["versions"])
+    start = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
+        rounds = []
+        for _ in range(ROUNDS):
+            _, floor, _ = run(["-c", "import tensorflow"], ours)
+            rounds.append((*pipeline(LESSON, theirs), *pipeline(REPOSITORY, ours), 4 * floor))
+        lesson, lesson_fit, lesson_error, total, fit, error, floor = map(
+            list, zip(*rounds, strict=True)
+        )
+        for seed in range(2, 6):
+            output, _, _ = run([REPOSITORY / "01_create_model.py", "--seed", seed], theirs)
+            error.append(worst_error(output))
+
+        print("\n1. fit: 20,000 updates")
+        ratio = statistics.median(lesson_fit) / statistics.median(fit)
+        figures["fit"] = [
+            row("the lesson's call", lesson_fit, "s"),
+            row("stage 1", fit, "s", f"{ratio:.0f} times faster"),
+            row("largest error, the lesson", lesson_error, ""),
+            row("largest error, stage 1", error, ""),
+        ]
+        print("\n2. the whole pipeline")
+        ratio = statistics.median(total) / statistics.median(lesson)
+        figures["pipeline"] = [
+            row("the lesson, ported", lesson, "s"),
+            row("this repository", total, "s", f"{ratio:.1%} of the lesson's time"),
+            row("of it, importing TensorFlow 4 times", floor, "s"),
+        ]
+        print("\n3. from start to the first result of the lesson's model")
+        deploy = ["-c", TF_LITE], [REPOSITORY / "04_deploy_tflite.py"]
+        tf_lite, litert = ([run(command, ours)[1:] for _ in range(5)] for command in deploy)
+        figures["deploy"] = [
+            row("tf.lite.Interpreter", [s for s, _ in tf_lite], "s"),
+            row("stage 4", [s for s, _ in litert], "s"),
+            row("tf.lite.Interpreter, peak memory", [m for _, m in tf_lite], "MiB"),
+            row("stage 4, peak memory", [m for _, m in litert], "MiB"),
+            row("tensorflow, installed", [installed_size("tensorflow", set())], "MiB"),
+            row("ai-edge-litert, installed", [installed_size("ai-edge-litert", set())], "MiB"),
+        ]
+
+        save_models(theirs)
+        print("\n4. stage 3 by the size of the model")
+        figures["conversion"] = []
+        for units in [8, 32, 128, 512, 2048, 3584]:
+            _, seconds, memory = run([REPOSITORY / "03_convert_model.py", f"dense_{units}"], theirs)
+            size = Path(theirs, f"dense_{units}.tflite").stat().st_size
+            label = f"{size / 1e6:,.3f} MB"
+            figures["conversion"] += [row(label, [seconds], "s", f"{memory:,.0f} MiB at the most")]
+
+        run([REPOSITORY / "03_convert_model.py", "mobilenet_v2"], theirs)
+        for name, shape, directory in [
+            ("saved_model/my_model", "[1, 1]", ours),
+            ("mobilenet_v2", "[1, 224, 224, 3]", theirs),
+        ]:
+            print(f"\n5. one inference of {name}")
+            output, _, _ = run(["-c", INFERENCE, name, shape], directory)
+            seconds = json.loads(re.search(r"seconds (.*)", output)[1])
+            base = statistics.median(seconds["LiteRT float32"])
+            figures[f"inference of {name}"] = [
+                row(
+                    form,
+                    [1e6 * s for s in values],
+                    "us",
+                    f"{statistics.median(values) / base:.3g}x",
+                )
+                for form, values in seconds.items()
+            ]
+
+    figures["seconds"] = time.perf_counter() - start
+    print(f"\nmeasured in {figures['seconds']:.0f} s")
+    Path("build").mkdir(exist_ok=True)
+    Path("build/benchmark.json").write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
