@@ -142,8 +142,7 @@ def freeze(directory):
     """
     v1, copy = tf.compat.v1, f"{aside.name}/frozen"
     with tf.Graph().as_default(), v1.Session() as session:
-        signature = v1.saved_model.load(session, ["serve"], directory).signature_def
-        ends = signature["serving_default"]
+        ends = v1.saved_model.load(session, ["serve"], directory).signature_def["serving_default"]
         nodes = [tensor.name.split(":")[0] for tensor in ends.outputs.values()]
         constant = v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
     with tf.Graph().as_default() as graph, v1.Session() as session:
@@ -154,14 +153,6 @@ def freeze(directory):
         )
         v1.saved_model.simple_save(session, copy, inputs, outputs)
     return copy
-
-
-def hash_of(path):
-    """Return a file's SHA-256 in hexadecimal, or "" if there is none (before TensorFlow 2.12)."""
-    if not os.path.isfile(path):
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(directory):
@@ -227,7 +218,10 @@ def random_input(spec):
 
 # %%
 reading = args.model  # what goes wrong now is this file's fault
-digest = hash_of(identity)
+digest = ""
+if os.path.isfile(identity):  # TensorFlow writes it since 2.12
+    with open(identity, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
 saved_path, key, serving = load(export() if source == archive else name)
 reading = None
 inputs = serving.structured_input_signature[1]
