@@ -28,6 +28,7 @@ import argparse
 import hashlib
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -47,7 +48,8 @@ parser.add_argument(
     " each by name (default: MODEL.samples.npy or MODEL.samples.npz, if there is one)",
 )
 # A notebook's kernel has arguments of its own; there, the defaults hold.
-args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
+notebook = "kernel_launcher" in sys.argv[0]
+args = parser.parse_args([] if notebook else None)
 
 # TensorFlow's C++ code ignores log levels when it starts and prints whole graphs when it refuses a
 # model; at those moments file descriptor 2 leads nowhere. What goes wrong comes as an exception.
@@ -61,9 +63,6 @@ def report(kind, error, traceback):
     """
     os.dup2(stderr, 2)
     message = " ".join(str(error).split())[:500]
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
     elif reading and kind is not FileNotFoundError:
@@ -74,7 +73,19 @@ def report(kind, error, traceback):
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook, reading = report, None
+def interrupted(signal_number, frame):
+    """End at once. TensorFlow's converter loses every fourth KeyboardInterrupt and would go on."""
+    os.dup2(stderr, 2)
+    print(f"{parser.prog}: interrupted", file=sys.stderr)
+    if aside:
+        aside.cleanup()
+    sys.stdout.flush()
+    os._exit(130)
+
+
+sys.excepthook, reading, aside = report, None, None
+if not notebook:
+    signal.signal(signal.SIGINT, interrupted)
 name = args.model.rstrip("/").removesuffix(".keras")
 archive = f"{name}.keras"
 source = archive if args.model.endswith(".keras") else f"{name}/saved_model.pb"
@@ -105,7 +116,9 @@ print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 # 03_convert_model.py --help` tells how.
 
 # %%
-aside = tempfile.TemporaryDirectory(dir=os.path.dirname(name) or ".", prefix=".new-")
+aside = tempfile.TemporaryDirectory(
+    dir=os.path.dirname(name) or ".", prefix=".new-", ignore_cleanup_errors=True
+)
 
 
 def export(lengths=None):
