@@ -159,11 +159,9 @@ for i, variable in enumerate(loaded.weights):
 # %%
 import graphviz
 
-dot_version = picture = None
-with contextlib.suppress(graphviz.ExecutableNotFound):
+dot_version, drawn, picture = None, False, None
+with contextlib.suppress(graphviz.ExecutableNotFound, AssertionError):  # missing, or gave up
     dot_version = graphviz.version()
-
-if dot_version:
     directory = os.path.dirname(args.model) or "."
     with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as aside:
         picture = keras.utils.plot_model(
@@ -176,7 +174,12 @@ if dot_version:
             dpi=96,
         )
         os.replace(f"{aside}/model.png", f"{saved_path}.png")
+        drawn = True
+
+if drawn:
     print(f"saved {saved_path}.png")
+elif dot_version:
+    print(f"{saved_path}.png was not drawn: the graph is too large for Graphviz's `dot`.")
 else:
     print(f"{saved_path}.png was not drawn: Graphviz's `dot` is missing. Install it with")
     print("`apt-get install graphviz`, `brew install graphviz` or `winget install graphviz`.")

@@ -202,6 +202,8 @@ def read_samples(path):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{label} holds NaN or infinity")
             columns.append(array.astype(spec.dtype.as_numpy_dtype, casting="same_kind"))
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError("it does not hold the same number of samples for each input")
         rows = [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]
         if not rows:
             raise ValueError("there are too few samples for one run")

@@ -270,7 +270,7 @@ def test_samples_of_different_numbers_or_missing(warm, models, tmp_path):
     shutil.copy(models / "two_inputs.keras", tmp_path)
     np.savez(tmp_path / "s.npz", left=np.ones((5, 4)), right=np.ones((6, 3)))
     process = warm("03_convert_model.py", "two_inputs.keras", "--samples", "s.npz", cwd=tmp_path)
-    assert_clear_error(process, "s.npz", "zip()")
+    assert_clear_error(process, "s.npz", "same number of samples")
     process = warm("03_convert_model.py", "two_inputs.keras", "--samples", "t.npz", cwd=tmp_path)
     assert_clear_error(process, "t.npz")
 
@@ -283,8 +283,9 @@ def test_stage_2_summarises_large_weights(warm, models, tmp_path):
         r"weight\[0\] conv1/kernel \(3, 3, 3, 8\) min \S+ mean \S+ max", process.stdout
     )
     assert all(len(line) <= 100 for line in process.stdout.splitlines())
-    if shutil.which("dot"):
-        assert (tmp_path / "mobilenet.png").read_bytes().startswith(b"\x89PNG")
+    # Some versions of Graphviz give up on a graph of this size.
+    drawn = (tmp_path / "mobilenet.png").exists()
+    assert ("saved mobilenet.png" if drawn else "mobilenet.png was not drawn") in process.stdout
     assert_clear_error(warm("02_load_model.py", "no.keras", cwd=tmp_path), "no.keras is missing")
 
 
