@@ -20,6 +20,7 @@ line, and no start-up notes. Skip it on a first reading.
 # %%
 import argparse
 import os
+import signal
 import sys
 import tempfile
 
@@ -29,7 +30,8 @@ parser = argparse.ArgumentParser(
 parser.add_argument("--epochs", type=int, default=2000, help="passes over the data (2000)")
 parser.add_argument("--seed", type=int, default=1, help="fixes first weights and shuffling (1)")
 # A notebook's kernel has arguments of its own; there, the defaults hold.
-args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
+notebook = "kernel_launcher" in sys.argv[0]
+args = parser.parse_args([] if notebook else None)
 if args.epochs < 1:
     parser.error(f"--epochs {args.epochs} trains nothing: give 1 or more, such as --epochs 2000")
 if not 0 <= args.seed < 2**32:
@@ -47,9 +49,6 @@ def report(kind, error, traceback):
     """
     os.dup2(stderr, 2)
     message = " ".join(str(error).split())[:500]
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
     elif issubclass(kind, OSError) or "tensorflow" in kind.__module__:
@@ -59,7 +58,19 @@ def report(kind, error, traceback):
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = report
+def interrupted(signal_number, frame):
+    """End at once. Raised inside of TensorFlow, a KeyboardInterrupt may be lost on its way."""
+    os.dup2(stderr, 2)
+    print(f"{parser.prog}: interrupted", file=sys.stderr)
+    if aside:
+        aside.cleanup()
+    sys.stdout.flush()
+    os._exit(130)
+
+
+sys.excepthook, aside = report, None
+if not notebook:
+    signal.signal(signal.SIGINT, interrupted)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
 os.dup2(nowhere, 2)
 import tensorflow as tf
@@ -218,15 +229,16 @@ for axes in (left, right):
 # place when it is complete, so a run that breaks off leaves no half-written file.
 
 # %%
-with tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-") as aside:
-    model.save(f"{aside}/my_model.keras")
-    model.export(f"{aside}/my_model", verbose=False)
-    np.save(f"{aside}/my_model.samples.npy", _input)
-    figure.savefig(f"{aside}/my_model.training.png", dpi=120)
+aside = tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-", ignore_cleanup_errors=True)
+model.save(f"{aside.name}/my_model.keras")
+model.export(f"{aside.name}/my_model", verbose=False)
+np.save(f"{aside.name}/my_model.samples.npy", _input)
+figure.savefig(f"{aside.name}/my_model.training.png", dpi=120)
 
-    if os.path.isdir("saved_model/my_model"):
-        os.rename("saved_model/my_model", f"{aside}/replaced")  # a directory is not overwritten
-    for name in sorted(os.listdir(aside)):
-        if name != "replaced":
-            os.replace(f"{aside}/{name}", f"saved_model/{name}")
-            print(f"saved saved_model/{name}")
+names = sorted(os.listdir(aside.name))
+if os.path.isdir("saved_model/my_model"):
+    os.rename("saved_model/my_model", f"{aside.name}/replaced")  # a directory is not overwritten
+for name in names:
+    os.replace(f"{aside.name}/{name}", f"saved_model/{name}")
+    print(f"saved saved_model/{name}")
+aside.cleanup()

@@ -17,6 +17,7 @@ The first cell is not the lesson: options, errors in one line, and no start-up n
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 
@@ -28,7 +29,8 @@ parser.add_argument(
     help="a .keras archive (default: %(default)s)",
 )
 # A notebook's kernel has arguments of its own; there, the defaults hold.
-args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
+notebook = "kernel_launcher" in sys.argv[0]
+args = parser.parse_args([] if notebook else None)
 
 # TensorFlow's C++ code ignores log levels when it starts: then, file descriptor 2 leads nowhere.
 # What goes wrong comes as an exception.
@@ -42,9 +44,6 @@ def report(kind, error, traceback):
     """
     os.dup2(stderr, 2)
     message = " ".join(str(error).split())[:500]
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
     if issubclass(kind, ModuleNotFoundError):
         print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
     elif reading and kind is not FileNotFoundError:
@@ -55,7 +54,19 @@ def report(kind, error, traceback):
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook, reading = report, None
+def interrupted(signal_number, frame):
+    """End at once. Raised inside of TensorFlow, a KeyboardInterrupt may be lost on its way."""
+    os.dup2(stderr, 2)
+    print(f"{parser.prog}: interrupted", file=sys.stderr)
+    if aside:
+        aside.cleanup()
+    sys.stdout.flush()
+    os._exit(130)
+
+
+sys.excepthook, reading, aside = report, None, None
+if not notebook:
+    signal.signal(signal.SIGINT, interrupted)
 lesson = args.model == parser.get_default("model")
 saved_path = args.model.removesuffix(".keras")
 for path in [args.model, f"{saved_path}/saved_model.pb"] if lesson else [args.model]:
@@ -163,18 +174,21 @@ dot_version, drawn, picture = None, False, None
 with contextlib.suppress(graphviz.ExecutableNotFound, AssertionError):  # missing, or gave up
     dot_version = graphviz.version()
     directory = os.path.dirname(args.model) or "."
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as aside:
+    aside = tempfile.TemporaryDirectory(dir=directory, prefix=".new-", ignore_cleanup_errors=True)
+    with contextlib.redirect_stdout(None):  # pydot prints all that a failing `dot` says
         picture = keras.utils.plot_model(
             loaded,
-            to_file=f"{aside}/model.png",
+            to_file=f"{aside.name}/model.png",
             show_shapes=True,
             show_layer_names=True,
             rankdir="TB",
             expand_nested=False,
             dpi=96,
         )
-        os.replace(f"{aside}/model.png", f"{saved_path}.png")
-        drawn = True
+    os.replace(f"{aside.name}/model.png", f"{saved_path}.png")
+    drawn = True
+if aside:
+    aside.cleanup()
 
 if drawn:
     print(f"saved {saved_path}.png")
