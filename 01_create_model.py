@@ -116,7 +116,7 @@ updates = args.epochs * test_size // 10
 learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, updates, end_learning_rate=0.0)
 
 model = keras.Sequential([keras.Input([1]), keras.layers.Dense(10), keras.layers.Dense(1)])
-model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="mse", jit_compile=True)
+model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="mse")
 model.summary()
 
 # %% [markdown]
@@ -152,7 +152,9 @@ batches = samples.shuffle(test_size).batch(10, drop_remainder=True).repeat(args.
 
 model.optimizer.build(model.trainable_variables)  # a compiled loop cannot create variables
 update, losses = model.train_step, {"loss": tf.float32}
-model.train_step = lambda portion: tf.map_fn(update, portion, fn_output_signature=losses)
+model.train_step = tf.function(
+    lambda portion: tf.map_fn(update, portion, fn_output_signature=losses), jit_compile=True
+)
 model.fit(batches.batch(portion), shuffle=False, verbose=0, callbacks=[Progress()])
 loss = Progress.history[updates]
 
@@ -205,7 +207,7 @@ left.semilogy(Progress.history.keys(), Progress.history.values(), "o-", color="#
 left.set(xlabel="updates", ylabel="mean squared error of the last updates", xlim=(0, None))
 
 line = np.array([[0], [210]], dtype="float32")
-right.plot(line, model.predict(line, verbose=0), color="#E69F00", label="the model")
+right.plot(line, model(line), color="#E69F00", label="the model")
 right.plot(_input, _output, ".", color="#0072B2", label="training data")
 right.plot(test_input, test_output, "X", color="#D55E00", label="predictions for 1 to 5")
 right.set(xlabel="x", ylabel="y", xlim=(0, 210), ylim=(0, 21000))

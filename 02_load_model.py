@@ -77,6 +77,8 @@ for path in [args.model, f"{saved_path}/saved_model.pb"] if lesson else [args.mo
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
 os.dup2(nowhere, 2)
+if not notebook:
+    sys.modules["matplotlib"] = None  # Keras would import it, which takes a while, and not use it
 import tensorflow as tf
 from tensorflow import keras
 
