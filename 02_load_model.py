@@ -123,8 +123,7 @@ if lesson:
 #
 # A SavedModel has no layers to look at. It has **signatures**: named functions with named, typed
 # inputs and outputs. `serving_default` is the one that servers call and that stage 3 converts. It
-# runs each layer by itself, the Keras model both in one compiled kernel, so the last digit of a
-# sum may be rounded differently.
+# holds the same operations as the Keras model, and answers the same.
 
 # %%
 if lesson:
