@@ -153,7 +153,9 @@ batches = samples.shuffle(test_size).batch(10, drop_remainder=True).repeat(args.
 model.optimizer.build(model.trainable_variables)  # a compiled loop cannot create variables
 update, losses = model.train_step, {"loss": tf.float32}
 model.train_step = tf.function(
-    lambda portion: tf.map_fn(update, portion, fn_output_signature=losses), jit_compile=True
+    lambda portion: tf.map_fn(update, portion, fn_output_signature=losses),
+    autograph=False,
+    jit_compile=True,
 )
 model.fit(batches.batch(portion), shuffle=False, verbose=0, callbacks=[Progress()])
 loss = Progress.history[updates]
