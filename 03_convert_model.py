@@ -413,7 +413,16 @@ elif {"While", "StatelessWhile"} & {node.op for node in nodes}:
 else:
     convert("full integer", converter)
 
+# %% [markdown]
+# ## Verify and save
+#
+# The error is the largest difference from the SavedModel over all samples, also in relation to
+# the range of the outputs. A sound float32 conversion stays below a millionth of that range.
+# Beyond 1e-4 something is wrong, and nothing is kept. Quantization costs accuracy, and only you
+# know how much your task can spare: those errors are reported, not judged.
 
+
+# %%
 def largest_error(results, expected):
     """Return the largest error of any output: relative to that output's range, and absolute.
 
@@ -432,15 +441,6 @@ def largest_error(results, expected):
     return max(errors)
 
 
-# %% [markdown]
-# ## Verify and save
-#
-# The error is the largest difference from the SavedModel over all samples, also in relation to
-# the range of the outputs. A sound float32 conversion stays below a millionth of that range.
-# Beyond 1e-4 something is wrong, and nothing is kept. Quantization costs accuracy, and only you
-# know how much your task can spare: those errors are reported, not judged.
-
-# %%
 expected = [
     serving(**{label: tf.constant(values) for label, values in run.items()}) for run in runs
 ]

@@ -31,7 +31,6 @@ parser.add_argument(
 # A notebook's kernel has arguments of its own; there, the defaults hold.
 args = parser.parse_args([] if "kernel_launcher" in sys.argv[0] else None)
 
-
 # LiteRT's C++ code notes on file descriptor 2 what it loads: then, that leads nowhere. What goes
 # wrong comes as an exception.
 stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
