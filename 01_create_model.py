@@ -13,73 +13,19 @@ hand.
 | `my_model.samples.npy` | the training inputs |
 | `my_model.training.png` | a picture of the training |
 
-The first cell is not the lesson. It makes this file a well-behaved script: options, errors in one
-line, and no start-up notes. Skip it on a first reading.
+What is not the lesson, such as options and errors in one line, lives in `backstage/`.
 """
 
 # %%
-import argparse
-import os
-import signal
-import sys
-import tempfile
+from backstage import script
 
-parser = argparse.ArgumentParser(
-    description="Train the lesson's model and save it in saved_model/."
+args = script.start(
+    "Train the lesson's model and save it in saved_model/.",
+    epochs=script.number(2000, "passes over the data", least=1),
+    seed=script.number(1, "fixes first weights and shuffling", least=0, most=2**32 - 1),
 )
-parser.add_argument("--epochs", type=int, default=2000, help="passes over the data (2000)")
-parser.add_argument("--seed", type=int, default=1, help="fixes first weights and shuffling (1)")
-# A notebook's kernel has arguments of its own; there, the defaults hold.
-notebook = "kernel_launcher" in sys.argv[0]
-args = parser.parse_args([] if notebook else None)
-if args.epochs < 1:
-    parser.error(f"--epochs {args.epochs} trains nothing: give 1 or more, such as --epochs 2000")
-if not 0 <= args.seed < 2**32:
-    parser.error(f"--seed {args.seed} is not between 0 and {2**32 - 1}: give one such as --seed 1")
-
-# TensorFlow's C++ code ignores log levels when it starts: then, file descriptor 2 leads nowhere.
-# What goes wrong comes as an exception.
-stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-
-
-def report(kind, error, traceback):
-    """Print an error that the reader can mend in one line or two, any other with its traceback.
-
-    Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
-    """
-    os.dup2(stderr, 2)
-    message = " ".join(str(error).split())[:500]
-    if issubclass(kind, ModuleNotFoundError):
-        print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
-    elif issubclass(kind, OSError) or "tensorflow" in kind.__module__:
-        print(f"{parser.prog}: cannot save: {message}", file=sys.stderr)
-        print(f"Mend that or change the directory: python {parser.prog}", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, traceback)
-
-
-def interrupted(signal_number, frame):
-    """End at once. Raised inside of TensorFlow, a KeyboardInterrupt may be lost on its way."""
-    os.dup2(stderr, 2)
-    print(f"{parser.prog}: interrupted", file=sys.stderr)
-    if aside:
-        aside.cleanup()
-    sys.stdout.flush()
-    os._exit(130)
-
-
-sys.excepthook, aside = report, None
-if not notebook:
-    signal.signal(signal.SIGINT, interrupted)
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-os.dup2(nowhere, 2)
-import tensorflow as tf
-from tensorflow import keras
-
-tf.config.list_physical_devices()
-os.dup2(stderr, 2)
-tf.get_logger().setLevel("WARNING")
-print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
+with script.quiet_start():
+    from tensorflow import keras
 
 # %% [markdown]
 # ## Data
@@ -95,7 +41,6 @@ print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
 import numpy as np
 
 keras.utils.set_random_seed(args.seed)
-os.makedirs("saved_model", exist_ok=True)
 
 test_size = 100
 _input = np.arange(100, 100 + test_size, dtype="float32").reshape(-1, 1)
@@ -126,39 +71,15 @@ model.summary()
 # samples. An update takes microseconds; what Keras and TensorFlow do around each update and each
 # epoch takes over a minute.
 #
-# So we keep the updates and leave out what is around them. `train_step` is what Keras does with a
-# batch. Mapped over a twentieth of all batches, and compiled by `jit_compile`, it becomes one
-# loop without Python. `fit` then sees twenty large steps. The loss of a step is the mean over its
-# own updates, as the callback resets it after each.
-
+# So `fit` of `backstage/training.py` keeps the updates and leaves out what is around them.
+# `train_step` is what Keras does with a batch. Mapped over a twentieth of all batches, and compiled
+# by XLA, it becomes one loop without Python, and Keras's own `fit` sees twenty large steps. That
+# takes one second. The loss printed after a step is the mean over its thousand updates.
 
 # %%
-class Progress(keras.callbacks.Callback):
-    """Print and keep the mean squared error after each portion of the updates."""
+from backstage.training import fit
 
-    history = {}
-
-    def on_train_batch_end(self, batch, logs):
-        """Take the index of the portion, and in `logs["loss"]` the running mean of its updates."""
-        done, loss = min((batch + 1) * portion, updates), logs["loss"][-1]
-        self.history[done] = float(loss)
-        print(f"update {done:6,} of {updates:,}: loss {loss:.3g}")
-        self.model.reset_metrics()
-
-
-portion = -(-updates // 20)
-samples = tf.data.Dataset.from_tensor_slices((_input, _output))
-batches = samples.shuffle(test_size).batch(10, drop_remainder=True).repeat(args.epochs)
-
-model.optimizer.build(model.trainable_variables)  # a compiled loop cannot create variables
-update, losses = model.train_step, {"loss": tf.float32}
-model.train_step = tf.function(
-    lambda portion: tf.map_fn(update, portion, fn_output_signature=losses),
-    autograph=False,
-    jit_compile=True,
-)
-model.fit(batches.batch(portion), shuffle=False, verbose=0, callbacks=[Progress()])
-loss = Progress.history[updates]
+history = fit(model, _input, _output, epochs=args.epochs, batch_size=10)
 
 # %% [markdown]
 # ## Weights
@@ -191,7 +112,7 @@ for x, predicted, true in zip(test_input[:, 0], test_output[:, 0], true_output[:
 
 worst = np.abs(test_output - true_output).max()
 if not worst <= 1:
-    print(f"the line was not found: loss {loss:.3g}, largest error {worst:.3g}.")
+    print(f"the line was not found: loss {history[updates]:.3g}, largest error {worst:.3g}.")
     print("Train longer (--epochs 2000), or check the data.")
 
 # %% [markdown]
@@ -202,20 +123,9 @@ if not worst <= 1:
 # them the five predictions.
 
 # %%
-import matplotlib.pyplot as plt
+from backstage import pictures
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-left.semilogy(Progress.history.keys(), Progress.history.values(), "o-", color="#0072B2")
-left.set(xlabel="updates", ylabel="mean squared error of the last updates", xlim=(0, None))
-
-line = np.array([[0], [210]], dtype="float32")
-right.plot(line, model(line), color="#E69F00", label="the model")
-right.plot(_input, _output, ".", color="#0072B2", label="training data")
-right.plot(test_input, test_output, "X", color="#D55E00", label="predictions for 1 to 5")
-right.set(xlabel="x", ylabel="y", xlim=(0, 210), ylim=(0, 21000))
-right.legend(frameon=False)
-for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
+figure = pictures.training(history, model, _input, _output, test_input, test_output)
 
 # %% [markdown]
 # ## Saving
@@ -229,20 +139,16 @@ for axes in (left, right):
 #   graph (`saved_model.pb`, a Protocol Buffer), its `variables/` and its `assets/`. Neither Python
 #   nor Keras is needed to run it, and the converter of stage 3 reads it.
 #
-# The inputs are saved too: stage 3 needs typical ones. Everything is written aside and moved into
-# place when it is complete, so a run that breaks off leaves no half-written file.
+# The inputs are saved too: stage 3 needs typical ones. `whole` has all four written aside and moves
+# them into place when they are complete, so a run that breaks off leaves no half-written file.
 
 # %%
-aside = tempfile.TemporaryDirectory(dir="saved_model", prefix=".new-", ignore_cleanup_errors=True)
-model.save(f"{aside.name}/my_model.keras")
-model.export(f"{aside.name}/my_model", verbose=False)
-np.save(f"{aside.name}/my_model.samples.npy", _input)
-figure.savefig(f"{aside.name}/my_model.training.png", dpi=120)
+from backstage import artifacts
 
-names = sorted(os.listdir(aside.name))
-if os.path.isdir("saved_model/my_model"):
-    os.rename("saved_model/my_model", f"{aside.name}/replaced")  # a directory is not overwritten
-for name in names:
-    os.replace(f"{aside.name}/{name}", f"saved_model/{name}")
+with artifacts.whole("saved_model") as directory:
+    model.save(f"{directory}/my_model.keras")
+    model.export(f"{directory}/my_model", verbose=False)
+    np.save(f"{directory}/my_model.samples.npy", _input)
+    figure.savefig(f"{directory}/my_model.training.png", dpi=120)
+for name in ["my_model", "my_model.keras", "my_model.samples.npy", "my_model.training.png"]:
     print(f"saved saved_model/{name}")
-aside.cleanup()

@@ -19,211 +19,20 @@ stage converts four ways, runs each file that it wrote, and compares it with the
 
 `python 03_convert_model.py MODEL` converts another SavedModel or Keras archive, and writes beside
 it.
-
-The first cell is not the lesson: options, errors in one line, and no start-up notes.
 """
 
 # %%
-import argparse
-import hashlib
-import os
-import re
-import signal
-import sys
-import tempfile
-import time
-import warnings
+from backstage import artifacts, script
 
-parser = argparse.ArgumentParser(description="Convert a model to TensorFlow Lite and verify it.")
-parser.add_argument(
-    "model",
-    nargs="?",
-    default="saved_model/my_model",
-    help="a SavedModel directory or a .keras archive (default: %(default)s)",
+args = script.start(
+    "Convert a model to TensorFlow Lite and verify it.",
+    model=script.argument(
+        "saved_model/my_model", "a SavedModel directory or a .keras archive", artifacts.model
+    ),
+    samples=script.option("FILE", "typical inputs: .npy or .npz (default: MODEL.samples.npy)"),
 )
-parser.add_argument(
-    "--samples",
-    metavar="FILE",
-    help="typical inputs with a leading sample axis: .npy for one input, .npz with an array for"
-    " each by name (default: MODEL.samples.npy or MODEL.samples.npz, if there is one)",
-)
-# A notebook's kernel has arguments of its own; there, the defaults hold.
-notebook = "kernel_launcher" in sys.argv[0]
-args = parser.parse_args([] if notebook else None)
-
-# TensorFlow's C++ code ignores log levels when it starts and prints whole graphs when it refuses a
-# model; at those moments file descriptor 2 leads nowhere. What goes wrong comes as an exception.
-stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-
-
-def report(kind, error, traceback):
-    """Print an error that the reader can mend in one line, any other with its traceback.
-
-    Takes the arguments of `sys.excepthook`. Notebooks never call it: they show the exception.
-    """
-    os.dup2(stderr, 2)
-    message = " ".join(str(error).split())[:500]
-    if issubclass(kind, ModuleNotFoundError):
-        print(f"{parser.prog}: {message}: run pip install -r requirements.txt", file=sys.stderr)
-    elif reading and kind is not FileNotFoundError:
-        print(f"{parser.prog}: {reading} cannot be loaded: {message}", file=sys.stderr)
-    elif issubclass(kind, OSError | ValueError | RuntimeError) or "tensorflow" in kind.__module__:
-        print(f"{parser.prog}: {message}", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, traceback)
-
-
-def interrupted(signal_number, frame):
-    """End at once. TensorFlow's converter loses every fourth KeyboardInterrupt and would go on."""
-    os.dup2(stderr, 2)
-    print(f"{parser.prog}: interrupted", file=sys.stderr)
-    if aside:
-        aside.cleanup()
-    sys.stdout.flush()
-    os._exit(130)
-
-
-sys.excepthook, reading, aside = report, None, None
-if not notebook:
-    signal.signal(signal.SIGINT, interrupted)
-name = args.model.rstrip("/").removesuffix(".keras")
-archive = f"{name}.keras"
-source = archive if args.model.endswith(".keras") else f"{name}/saved_model.pb"
-identity = archive if source == archive else f"{name}/fingerprint.pb"  # new with every export
-if not os.path.isfile(source):
-    raise FileNotFoundError(
-        f"{source} is missing. Make it with: python 01_create_model.py, or name another model"
-    )
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-os.dup2(nowhere, 2)
-import numpy as np
-import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from tensorflow import keras
-
-tf.config.list_physical_devices()
-os.dup2(stderr, 2)
-tf.get_logger().setLevel("ERROR")
-warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # by the converter
-print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
-
-# %% [markdown]
-# ## For your own models
-#
-# The lesson's model needs little of this cell; skip it as well. It reads Keras archives,
-# SavedModels of Keras 2 and files of samples, so that this script converts other models: `python
-# 03_convert_model.py --help` tells how.
-
-# %%
-aside = tempfile.TemporaryDirectory(
-    dir=os.path.dirname(name) or ".", prefix=".new-", ignore_cleanup_errors=True
-)
-
-
-def export(lengths=None):
-    """Export the Keras archive as a SavedModel in the directory `aside` and return its path.
-
-    With `lengths`, a mapping of input names to the sizes behind the batch axis, the batch is fixed
-    to 1 and each size that may vary to the one given.
-    """
-
-    def fixed(tensor):
-        label = tensor.name if len(lengths) > 1 else next(iter(lengths))
-        if label not in lengths:
-            raise ValueError(f"{name} has no input {label}: run python {parser.prog} {archive}")
-        sizes = zip(tensor.shape[1:], lengths[label], strict=True)
-        shape = (1, *(size or length for size, length in sizes))
-        return keras.InputSpec(shape=shape, dtype=tensor.dtype, name=label)
-
-    model = keras.models.load_model(archive, compile=False)
-    sequential = isinstance(model, keras.Sequential)
-    inputs = model.inputs[0] if sequential else model.input
-    outputs = keras.tree.flatten_with_path(model.outputs[0] if sequential else model.output)
-    if any(len(path) > 1 for path, _ in outputs):  # a signature's outputs are not nested
-        model = keras.Model(inputs, {"_".join(map(str, path)): value for path, value in outputs})
-    directory = f"{aside.name}/{'fixed' if lengths else 'exported'}"
-    shapes = [keras.tree.map_structure(fixed, inputs)] if lengths else None
-    model.export(directory, verbose=False, input_signature=shapes)
-    return directory
-
-
-def freeze(directory):
-    """Copy a SavedModel with its variables as constants into `aside` and return the copy's path.
-
-    The slots of Keras 2's older optimizers can only be read by TensorFlow's v1 loader.
-    """
-    v1, copy = tf.compat.v1, f"{aside.name}/frozen"
-    with tf.Graph().as_default(), v1.Session() as session:
-        ends = v1.saved_model.load(session, ["serve"], directory).signature_def["serving_default"]
-        nodes = [tensor.name.split(":")[0] for tensor in ends.outputs.values()]
-        constant = v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
-    with tf.Graph().as_default() as graph, v1.Session() as session:
-        tf.import_graph_def(constant, name="")
-        inputs, outputs = (
-            {label: graph.get_tensor_by_name(tensor.name) for label, tensor in side.items()}
-            for side in (ends.inputs, ends.outputs)
-        )
-        v1.saved_model.simple_save(session, copy, inputs, outputs)
-    return copy
-
-
-def load(directory):
-    """Return a SavedModel's path, the key of its signature, and the signature: a function."""
-    try:
-        signatures = tf.saved_model.load(directory).signatures
-    except AttributeError:  # '_UserObject' object has no attribute 'add_slot'
-        print(f"{directory} was saved by Keras 2: converting a frozen copy")
-        directory = freeze(directory)
-        signatures = tf.saved_model.load(directory).signatures
-    key = next(iter(signatures)) if len(signatures) == 1 else "serving_default"
-    if key not in signatures:
-        raise ValueError(f"{directory} has no signature {key!r} but {list(signatures) or 'none'}")
-    return directory, key, signatures[key]
-
-
-def read_samples(path):
-    """Return the inputs of each run: a list of dicts from input names to arrays.
-
-    A run takes one sample, or as many as the model's first axis fixes. A `.npz` file holds an array
-    for each input by its name in the signature, a `.npy` file the only one.
-
-    Raises:
-        ValueError: the file is damaged, or its names, shapes or dtypes do not fit the model.
-    """
-    try:
-        content, columns = np.load(path, allow_pickle=False), []
-        for label, spec in inputs.items():
-            array = content[label] if path.endswith(".npz") else content
-            if array.ndim == spec.shape.rank:
-                size = spec.shape[0] or 1
-                array = array[: len(array) // size * size].reshape(-1, size, *array.shape[1:])
-            spec.shape.assert_is_compatible_with(array.shape[1:])
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise ValueError(f"{label} holds NaN or infinity")
-            columns.append(array.astype(spec.dtype.as_numpy_dtype, casting="same_kind"))
-        if len({len(column) for column in columns}) > 1:
-            raise ValueError("it does not hold the same number of samples for each input")
-        rows = [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]
-        if not rows:
-            raise ValueError("there are too few samples for one run")
-        return rows[:: -(-len(rows) // 100)]  # about a hundred are enough
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can make NumPy raise almost anything
-        takes = [f"{label} {spec.dtype.name} {spec.shape}" for label, spec in inputs.items()]
-        raise ValueError(
-            f"{path} does not fit {args.model} ({', '.join(takes)}): {error}"
-        ) from error
-
-
-def random_input(spec):
-    """Return random values for a `TensorSpec`: reals in [0, 1), bytes, or integers 0 and 1."""
-    values = random.random([size or (32 if axis else 1) for axis, size in enumerate(spec.shape)])
-    if not spec.dtype.is_floating:
-        values = np.floor(values * (256 if spec.dtype == tf.uint8 else 2))
-    return values.astype(spec.dtype.as_numpy_dtype)
-
+with script.quiet_start():
+    import tensorflow as tf
 
 # %% [markdown]
 # ## The SavedModel and its signature
@@ -232,15 +41,11 @@ def random_input(spec):
 # the function to convert. Its inputs and outputs have names, and the converted model keeps them.
 
 # %%
-reading = args.model  # what goes wrong now is this file's fault
-digest = ""
-if os.path.isfile(identity):  # TensorFlow writes it since 2.12
-    with open(identity, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-saved_path, key, serving = load(export() if source == archive else name)
-reading = None
-inputs = serving.structured_input_signature[1]
-print(f"model {args.model}, signature {key}")
+from backstage import models
+
+model = models.Model(args.model)
+saved_path, key = model.directory, model.signature
+print(f"model {model.path}, signature {key}")
 
 # %% [markdown]
 # ## Typical inputs
@@ -251,118 +56,31 @@ print(f"model {args.model}, signature {key}")
 # nonsense.
 
 # %%
-beside = [path for path in (f"{name}.samples.npy", f"{name}.samples.npz") if os.path.exists(path)]
-samples = args.samples or next(iter(beside), None)
-if samples:
-    runs = read_samples(samples)
-else:
-    random = np.random.default_rng(seed=0)
-    runs = [{label: random_input(spec) for label, spec in inputs.items()} for _ in range(8)]
-print(f"{len(runs)} runs on {samples or 'random inputs'}")
+from backstage import samples
 
-# %% [markdown]
-# ## Run a file with LiteRT
-#
-# The integers $q$ of a quantized input or output stand for real numbers, by a **scale** and a
-# **zero point**: $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
-
-
-# %%
-def run_litert(path, runs):
-    """Run a `.tflite` file on real numbers.
-
-    Args:
-        path: the file.
-        runs: the inputs of each run by name.
-
-    Returns:
-        The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
-        median time of one run in seconds.
-    """
-    os.dup2(nowhere, 2)
-    interpreter = Interpreter(model_path=path)
-    runner = interpreter.get_signature_runner(key)
-    takes, gives = runner.get_input_details(), runner.get_output_details()
-    results, seconds = [], []
-    for run in runs:
-        stored = {}
-        for label, tensor in takes.items():
-            stored[label], (scale, zero_point) = run[label], tensor["quantization"]
-            if scale:
-                limits, steps = np.iinfo(tensor["dtype"]), np.round(run[label] / scale) + zero_point
-                stored[label] = steps.clip(limits.min, limits.max).astype(tensor["dtype"])
-        start = time.perf_counter()
-        outputs = runner(**stored)
-        seconds.append(time.perf_counter() - start)
-        for label, tensor in gives.items():
-            scale, zero_point = tensor["quantization"]
-            if scale:
-                outputs[label] = scale * (outputs[label].astype(float) - zero_point)
-        results.append(outputs)
-    os.dup2(stderr, 2)
-    dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
-    return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
-
+file = args.samples or samples.find(model.name)
+runs = samples.typical(file, model) if file else samples.at_random(model.inputs)
+print(f"{len(runs)} runs on {file or 'random inputs'}")
 
 # %% [markdown]
 # ## Convert as it is
 #
 # Weights and arithmetic stay float32, so nothing is lost.
-
-
-# %%
-def convert(variant, converter):
-    """Convert into the directory `aside` and run once; where that fails, note why in `refusals`."""
-    os.dup2(nowhere, 2)
-    try:
-        with open(f"{aside.name}/{suffixes[variant]}", "wb") as file:
-            file.write(converter.convert())
-        run_litert(file.name, runs[:1])
-        files[variant] = file.name
-    except Exception as error:  # the converter and its calibrator raise many kinds
-        ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", str(error))))
-        layers = sorted(set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', str(error))))
-        reason = f"LiteRT has no {', '.join(ops)}" if ops else str(error).strip().splitlines()[-1]
-        refusals[variant] = f"{reason} (layer {', '.join(layers)})" if ops and layers else reason
-    os.dup2(stderr, 2)
-
-
-suffixes = {
-    "float32": ".tflite",
-    "float16": ".quant.tflite",
-    "dynamic range": ".dynamic.tflite",
-    "full integer": ".int8.tflite",
-}
-files, refusals = {}, {}
-converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-convert("float32", converter)
-
-# %% [markdown]
-# ## Recurrent models
 #
-# A Keras 3 LSTM or GRU collects its steps in a list of tensors, and LiteRT must know their shape.
-# With a batch of one it does. A SavedModel's shapes are final, but the Keras archive can be
-# exported again. (For the lesson's model this cell does nothing.)
+# `table.variant` yields a file to write to. At the end of the block it runs what was written with
+# LiteRT, compares the answers with the SavedModel's, prints a row, and puts the file in its place.
+# The error is the largest difference over all samples, also in relation to the range of the
+# outputs. A sound float32 conversion stays below a millionth of that range; beyond 1e-4 something
+# is wrong, and nothing is kept. Quantization costs accuracy, and only you know how much your task
+# can spare: those errors are reported, not judged.
 
 # %%
-if "TensorList" in refusals.get("float32", ""):
-    if not os.path.isfile(archive):
-        raise ValueError(
-            f"{name} is recurrent and its batch size varies, which LiteRT cannot run. Save the"
-            f" model with model.save('{archive}') and run: python {parser.prog} {archive}"
-        )
-    print(f"recurrent: exported again from {archive} with the batch fixed to 1")
-    lengths = {label: values.shape[1:] for label, values in runs[0].items()}
-    saved_path, key, serving = load(export(lengths))
-    del refusals["float32"]
-    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-    convert("float32", converter)
+from backstage import verify
 
-if refusals:
-    raise ValueError(
-        f"{args.model} cannot be converted: {refusals['float32']}. Move what LiteRT cannot do, such"
-        " as the preprocessing of text, out of the model and convert the rest"
-    )
+table = verify.Table(model, runs)
+with table.variant("float32", ".tflite") as tflite:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+    tflite.write(converter.convert())
 
 # %% [markdown]
 # ## Optimize: float16 quantization
@@ -372,10 +90,11 @@ if refusals:
 # processors widen it to float32 again to compute.
 
 # %%
-converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-converter.optimizations = [tf.lite.Optimize.DEFAULT]
-converter.target_spec.supported_types = [tf.float16]
-convert("float16", converter)
+with table.variant("float16", ".quant.tflite") as tflite:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    tflite.write(converter.convert())
 
 # %% [markdown]
 # ## Dynamic-range quantization
@@ -384,9 +103,10 @@ convert("float16", converter)
 # quantized on the fly, by the range it has in that run. No samples are needed.
 
 # %%
-converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-converter.optimizations = [tf.lite.Optimize.DEFAULT]
-convert("dynamic range", converter)
+with table.variant("dynamic range", ".dynamic.tflite") as tflite:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    tflite.write(converter.convert())
 
 # %% [markdown]
 # ## Full-integer quantization
@@ -396,80 +116,14 @@ convert("dynamic range", converter)
 # smallest and the largest of each value. What lies outside will be cut off.
 
 # %%
-converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-converter.optimizations = [tf.lite.Optimize.DEFAULT]
-converter.representative_dataset = lambda: iter(runs)
-converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-converter.inference_input_type = tf.int8
-converter.inference_output_type = tf.int8
-graph = serving.graph.as_graph_def()
-nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
-if not samples:
-    refusals["full integer"] = f"needs typical inputs: give --samples FILE or {name}.samples.npy"
-elif {"While", "StatelessWhile"} & {node.op for node in nodes}:
-    refusals["full integer"] = (
-        "the converter crashes on loops (TensorFlow issue 75140): unroll them"
-    )
-else:
-    convert("full integer", converter)
-
-# %% [markdown]
-# ## Verify and save
-#
-# The error is the largest difference from the SavedModel over all samples, also in relation to
-# the range of the outputs. A sound float32 conversion stays below a millionth of that range.
-# Beyond 1e-4 something is wrong, and nothing is kept. Quantization costs accuracy, and only you
-# know how much your task can spare: those errors are reported, not judged.
-
-
-# %%
-def largest_error(results, expected):
-    """Return the largest error of any output: relative to that output's range, and absolute.
-
-    The range counts as at least 1 % of the largest value: where outputs hardly vary, the rounding
-    of float32 would look like an error.
-    """
-    errors = [(0.0, 0.0)]
-    for label in expected[0]:
-        values, true = (
-            np.concatenate([run[label].ravel().astype(float) for run in side])
-            for side in (results, expected)
-        )
-        if true.size:
-            error, largest = np.abs(values - true).max(), np.abs(true).max()
-            errors.append((error / (max(np.ptp(true), largest / 100) or 1), error))
-    return max(errors)
-
-
-expected = [
-    serving(**{label: tf.constant(values) for label, values in run.items()}) for run in runs
-]
-expected = [{label: values.numpy() for label, values in outputs.items()} for outputs in expected]
-for label in expected[0]:
-    if not all(np.isfinite(outputs[label].astype(float)).all() for outputs in expected):
-        raise ValueError(f"output {label} of {args.model} is NaN or infinite: train it again")
-sizes = {variant: os.path.getsize(path) for variant, path in files.items()}
-
-print("variant            bytes   size  in/out          error  of range   one run  file")
-for variant, suffix in suffixes.items():
-    if variant in refusals:
-        print(f"{variant:<14} not written: {refusals[variant]}")
-        continue
-    results, dtypes, seconds = run_litert(files[variant], runs)
-    relative, error = largest_error(results, expected)
-    print(
-        f"{variant:<13}{sizes[variant]:>11,}{sizes[variant] / sizes['float32']:>7.0%}"
-        f"  {dtypes:<13}{error:>8.2g}{relative:>10.1e}"
-        f"{seconds * 1e6:>7.0f} us  {os.path.basename(name)}{suffix}"
-    )
-    if variant == "float32" and not relative <= 1e-4:
-        raise ValueError(
-            f"{name}{suffix} was not written: it differs from {args.model} by {relative:.1e} of the"
-            " output's range, more than the 1e-4 that rounding can explain"
-        )
-    if not relative <= 0.05:
-        print(f"{'':<13}  {variant} errs by {relative:.0%} of the output's range: more than 5%")
-    os.replace(files[variant], f"{name}{suffix}")
+with table.variant("full integer", ".int8.tflite") as tflite:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = model.representative_dataset(runs, file)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    tflite.write(converter.convert())
 
 # %% [markdown]
 # ## Note what was converted
@@ -478,9 +132,7 @@ for variant, suffix in suffixes.items():
 # hash with the model beside it. Times of files would not do: copies and checkouts change them.
 
 # %%
-with open(f"{aside.name}/source", "w") as file:
-    file.write(f"{digest}  {os.path.relpath(identity, os.path.dirname(name) or '.')}\n")
-os.replace(file.name, f"{name}.source")
+artifacts.note(model.name, model.identity)
 
 # %% [markdown]
 # ## What the figures say
@@ -497,6 +149,7 @@ os.replace(file.name, f"{name}.source")
 # | 256 | 66,561 | 50 % | 27 % | 28 % |
 
 # %%
+sizes = table.sizes
 if sizes.get("float16", 0) > sizes["float32"]:
     extra = sizes["float16"] - sizes["float32"]
     print(
@@ -515,41 +168,18 @@ if sizes.get("dynamic range") == sizes["float32"]:
 # no value above the largest that it saw in calibration: there, its answers stay the same.
 
 # %%
-if name == "saved_model/my_model":
-    import matplotlib.pyplot as plt
+if model.name == "saved_model/my_model":
+    import numpy as np
 
-    label = next(iter(inputs))
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.4), width_ratios=[2.4, 1], layout="constrained"
-    )
-    left.axvspan(100, 199, color="0.9", label="calibrated range")
-    left.axline((0, 5), slope=100, color="0.4", linewidth=1, label="y = 100x + 5")
-    # Colours from Okabe and Ito, "Color Universal Design", 2008: told apart by the colour-blind.
-    styles = {"float32": ("#0072B2", "o"), "float16": ("#E69F00", "s")}
-    styles |= {"dynamic range": ("#009E73", "^"), "full integer": ("#D55E00", "X")}
-    for shift, variant in enumerate(files):
-        color, marker = styles[variant]
-        x = np.arange(5 + 12 * shift, 600, 48, dtype="float32")
-        answers, _, _ = run_litert(
-            f"{name}{suffixes[variant]}", [{label: value.reshape(1, 1)} for value in x]
-        )
-        y = [next(iter(answer.values())).item() for answer in answers]
-        left.plot(x, y, marker, color=color, markersize=7, label=variant)
-        right.barh(variant, sizes[variant], color=color)
-        right.text(sizes[variant], variant, f" {sizes[variant]:,}", va="center")
-    left.set(xlabel="x", ylabel="prediction", xlim=(0, 600), ylim=(0, 62000))
-    left.legend(frameon=False)
-    right.set(xlabel="bytes", xlim=(0, 1.25 * max(sizes.values())))
-    right.invert_yaxis()
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(f"{aside.name}/variants.png", dpi=120)
-    os.replace(f"{aside.name}/variants.png", f"{name}.variants.png")
+    from backstage import litert, pictures
 
-    print(f"saved {name}.variants.png")
-    if "full integer" in files:
-        answers, _, _ = run_litert(f"{name}.int8.tflite", [{label: np.float32([[500]])}])
-        at_500 = next(iter(answers[0].values())).item()
+    x = np.arange(5, 600, 12, dtype="float32")
+    answers = {variant: litert.curve(path, x) for variant, path in table.files.items()}
+    figure = pictures.variants(x, answers, sizes, calibrated=(100, 199))
+    with artifacts.whole("saved_model") as directory:
+        figure.savefig(f"{directory}/my_model.variants.png", dpi=120)
+    print(f"saved {model.name}.variants.png")
+
+    if "full integer" in table.files:
+        (at_500,) = litert.curve(table.files["full integer"], np.float32([500]))
         print(f"full integer answers {at_500:,.0f} for x = 500, where the line is at 50,005")
-
-aside.cleanup()

@@ -73,7 +73,9 @@ $(installed): requirements.txt
 	    "only. Name one of them, for example: PYTHON=python3.12 make" >&2; exit 1 ;; \
 	esac
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/pip install --disable-pip-version-check -r requirements.txt
+	@# Notebooks find backstage wherever they lie.
+	@echo "$(CURDIR)" >"$$(.venv/bin/python -c 'import site; print(*site.getsitepackages())')/here.pth"
 	@touch $@
 
 $(tools): tests/requirements.txt $(installed)

@@ -3,12 +3,15 @@
 import atexit
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,13 +25,14 @@ STEPS = [
 ]
 
 
-def run(script, *arguments, cwd, **environment):
+def run(script, *arguments, cwd, prepare=None, **environment):
     """Run a script of the repository in `cwd` and return the finished process with its output.
 
     Args:
         script: a file name in the repository, or the path of another script.
         *arguments: its command-line arguments.
         cwd: the directory to run in.
+        prepare: a function to call first, in the new process.
         **environment: variables that differ from this process's.
 
     Returns:
@@ -40,6 +44,7 @@ def run(script, *arguments, cwd, **environment):
     return subprocess.run(
         [*command, REPOSITORY / script, *map(str, arguments)],
         cwd=cwd,
+        preexec_fn=prepare,
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -52,7 +57,7 @@ def _in_child(script, arguments, cwd, output, prepare):
     os.chdir(cwd)
     for descriptor, name in [(1, "stdout"), (2, "stderr")]:
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
-    sys.argv = [script, *arguments]
+    sys.argv, sys.path[0] = [script, *arguments], str(REPOSITORY)
     if prepare:
         prepare()
     try:
@@ -110,10 +115,65 @@ class Warm:
         return subprocess.CompletedProcess([script, *arguments], process.exitcode, stdout, stderr)
 
 
+class SignalAtStep:
+    """Sends a process a signal at its nth step on files of saved_model/; a `prepare` of `Warm`.
+
+    The steps are those that Python's audit hooks see: files opened, directories made, moves.
+    """
+
+    def __init__(self, number, at, log):
+        """Take the signal, the number of the step from 1, and a file for the steps' names."""
+        self.number, self.at, self.log = number, at, log
+
+    def __call__(self):
+        """Watch the steps of this process."""
+        log, places = [], ("saved_model/my_model", "saved_model/.new-")
+        steps = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "tempfile.mkdtemp")
+
+        def hook(event, arguments):
+            if event in steps and any(place in str(arguments[0]) for place in places):
+                log.append(event)
+                if len(log) == self.at:
+                    os.kill(os.getpid(), self.number)
+
+        sys.addaudithook(hook)
+        atexit.register(lambda: Path(self.log).write_text("\n".join(log)))
+
+
+def steps_on_files(warm, tmp_path, script, *arguments, most):
+    """Return the numbers of at most `most` steps on files of a script, spread over a whole run."""
+    log = tmp_path / "steps"
+    assert warm(script, *arguments, cwd=tmp_path, prepare=SignalAtStep(0, 0, log)).returncode == 0
+    count = len(log.read_text().splitlines())
+    return [*range(1, count + 1, -(-count // most))]
+
+
+def wait_for(path, text="", timeout=120):
+    """Wait until a file is there and holds a text."""
+    for _ in range(timeout * 100):
+        if path.exists() and text in path.read_text(errors="replace"):
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{path} did not hold {text!r} within {timeout} s")
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Return the session's `Warm`."""
     return Warm()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Return a directory with a Keras archive of each model of `zoo`."""
+    import zoo
+    from tensorflow import keras
+
+    directory = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(3)
+    for name, build in zoo.MODELS.items():
+        build().save(directory / f"{name}.keras")
+    return directory
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +194,69 @@ def assert_clear_error(process, *phrases):
     assert "Traceback" not in process.stderr
     for phrase in phrases:
         assert phrase in process.stderr
+
+
+def predictions(stdout):
+    """Return the predicted column of a printed prediction table, float32 of shape (5, 1)."""
+    rows = re.findall(r"^ +[1-5] +(\S+) +\d05 +\S+$", stdout, re.MULTILINE)
+    return np.array(rows, dtype="float32").reshape(5, 1)
+
+
+def answers(path, inputs):
+    """Run a file on real numbers, float32 (n, 1), with quantization done here; return (n, 1)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    given, taken = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    outputs = []
+    for x in inputs.ravel().tolist():
+        scale, zero_point = given["quantization"]
+        q = min(max(round(x / scale) + zero_point, -128), 127) if scale else x
+        interpreter.set_tensor(given["index"], np.array([[q]], dtype=given["dtype"]))
+        interpreter.invoke()
+        y = interpreter.get_tensor(taken["index"]).item()
+        scale, zero_point = taken["quantization"]
+        outputs.append([(y - zero_point) * scale if scale else y])
+    return np.array(outputs)
+
+
+def assert_converted(process, path, variants=("float32", "float16", "dynamic range")):
+    """Check that stage 3 reported the variants as sound and that LiteRT runs their files."""
+    assert process.returncode == 0, process.stderr
+    rows = re.findall(
+        r"^(float32|float16|dynamic range|full integer) +[\d,]+ +\d+% .* (\S+) +\d+ us  (\S+)$",
+        process.stdout,
+        re.MULTILINE,
+    )
+    assert [row[0] for row in rows] == list(variants)
+    assert float(rows[0][1]) < 2e-6
+    assert all((path.parent / name).exists() for _, _, name in rows)
+    assert not list(path.parent.glob(".new-*"))
+    assert max(line.find(" us  ") for line in process.stdout.splitlines()) < 75
+
+
+def load_everything(directory):
+    """Load each artifact that is there; fail if one is there but not whole. Return their names."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    names = {path.name for path in directory.iterdir() if not path.name.startswith(".new-")}
+    for name in names:
+        path = directory / name
+        if name.endswith(".keras"):
+            assert tf.keras.models.load_model(path).count_params() == 31
+        elif name.endswith(".npy"):
+            assert np.load(path).shape == (100, 1)
+        elif name.endswith(".png"):
+            tf.io.decode_png(path.read_bytes())
+        elif name.endswith(".tflite"):
+            interpreter = Interpreter(str(path))
+            interpreter.allocate_tensors()
+            interpreter.invoke()
+        elif name.endswith(".source"):
+            assert len(path.read_text().split()) == 2
+        else:
+            signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+            assert signature(tf.constant([[1.0]]))["output_0"].shape == (1, 1)
+    return names

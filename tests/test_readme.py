@@ -47,8 +47,11 @@ def test_both_show_the_same_blocks(language):
 def test_error_messages_are_those_of_the_scripts():
     sources = "".join(
         path.read_text()
-        for path in [*REPOSITORY.glob("0*.py"), REPOSITORY / "convert-tflite.sh"]
-        + [REPOSITORY / "Makefile"]
+        for path in [
+            *REPOSITORY.glob("0*.py"),
+            *REPOSITORY.glob("backstage/*.py"),
+            REPOSITORY / "convert-tflite.sh",
+        ]
     )
     sources = re.sub(r'"\s*f?"', "", sources)  # strings are joined across lines
     for message in ["is missing", "is not on PATH", "was not drawn: Graphviz's `dot` is missing"]:

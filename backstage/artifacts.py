@@ -1,0 +1,115 @@
+"""How does a file appear whole or not at all? Of which model is it, and is that still the same?"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+
+from backstage import script
+
+
+def archive(path):
+    """Raise `Failure` if a Keras archive is not there."""
+    _require(path, "01_create_model.py", "archive")
+
+
+def model(path):
+    """Raise `Failure` if a SavedModel or a Keras archive is not there."""
+    file = path if path.endswith(".keras") else f"{path.rstrip('/')}/saved_model.pb"
+    _require(file, "01_create_model.py", "model")
+
+
+def tflite(path):
+    """Raise `Failure` if a `.tflite` file is not there."""
+    _require(path, "03_convert_model.py", ".tflite file")
+
+
+def _require(file, maker, kind):
+    if not os.path.isfile(file):
+        raise script.Failure(
+            f"{file} is missing. Make it with: python {maker}, or name another {kind}"
+        )
+
+
+def stem(path):
+    """Return a model's path without suffix: what is made of the model is named after it."""
+    return path.rstrip("/").removesuffix(".keras")
+
+
+@contextlib.contextmanager
+def whole(directory):
+    """Yield a directory to write to; what is in it moves to `directory` if nothing went wrong.
+
+    Args:
+        directory: where the files are to appear, over those of the same names.
+
+    Raises:
+        Failure: a file could not be written or moved. Nothing that was there is damaged.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=directory, prefix=".new-", ignore_cleanup_errors=True
+        ) as aside:
+            script.at_interrupt(lambda: shutil.rmtree(aside, ignore_errors=True))
+            yield aside
+            with script.uninterrupted():
+                for name in sorted(os.listdir(aside)):
+                    place = os.path.join(directory, name)
+                    if os.path.isdir(f"{aside}/{name}") and os.path.isdir(place):
+                        os.rename(place, f"{aside}/.replaced")  # a directory is not overwritten
+                    os.replace(f"{aside}/{name}", place)
+    except Exception as error:
+        if isinstance(error, OSError) or "tensorflow" in type(error).__module__:
+            remedy = f"Make room there or permit writing, and {script.again()}"
+            raise script.Failure(f"cannot save: {script.brief(error)}\n{remedy}") from error
+        raise
+
+
+def write(path, content):
+    """Write a file's bytes so that it is whole when it appears; see `whole`."""
+    directory, name = os.path.split(path)
+    with whole(directory or ".") as aside, open(f"{aside}/{name}", "wb") as file:
+        file.write(content)
+
+
+def identity(path):
+    """Return the file that is another one after every training, and its SHA-256.
+
+    Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12. Times of files would
+    not do: copies and checkouts change them.
+    """
+    file = path if path.endswith(".keras") else f"{path.rstrip('/')}/fingerprint.pb"
+    if not os.path.isfile(file):
+        return file, ""
+    with open(file, "rb") as content:
+        return file, hashlib.sha256(content.read()).hexdigest()
+
+
+def note(name, identity):
+    """Note beside a model which one was converted: its `identity`, in `NAME.source`.
+
+    Args:
+        name: the model's path without suffix.
+        identity: what the function of that name returned for the model.
+    """
+    file, digest = identity
+    place = os.path.relpath(file, os.path.dirname(name) or ".")
+    write(f"{name}.source", f"{digest}  {place}\n".encode())
+
+
+def changed(path):
+    """Return the model that a `.tflite` file was made of if it was trained again since, else None.
+
+    On a device there is neither a note nor a model, and None is returned.
+    """
+    record = re.sub(r"(\.(quant|dynamic|int8))?\.tflite$", ".source", path)
+    if record == path or not os.path.isfile(record):
+        return None
+    with open(record) as file:
+        digest, _, source = file.read().strip().partition("  ")
+    source = os.path.join(os.path.dirname(record), source).removesuffix("/fingerprint.pb")
+    file, today = identity(source)
+    return source if os.path.isfile(file) and today != digest else None

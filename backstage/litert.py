@@ -1,0 +1,171 @@
+"""What does a `.tflite` file answer, in real numbers? Details by name, quantize, run, dequantize.
+
+The integers q of a quantized tensor stand for real numbers, by a scale and a zero point:
+real = scale * (q - zero point). Source: the TensorFlow Lite 8-bit quantization specification.
+A `tensor` here is one of the dicts that `get_input_details` and `get_output_details` return.
+"""
+
+import contextlib
+import time
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from backstage import script
+
+
+@contextlib.contextmanager
+def explained(path, input=None, interpreter=None):
+    """Run LiteRT in this block without its notes, and say in one line what it refuses.
+
+    Args:
+        path: the `.tflite` file.
+        input: the file of its inputs, if there is one.
+        interpreter: the file's `Interpreter`, as soon as there is one.
+
+    Raises:
+        Failure: LiteRT refused the file or its inputs.
+    """
+    try:
+        with script.quiet():
+            yield
+    except (ValueError, RuntimeError, TypeError) as error:
+        message = f"{path} with {input}" if input else path
+        message += f": {script.brief(error)}"
+        varying = [
+            names(interpreter)[tensor["name"]]
+            for tensor in (interpreter.get_input_details() if interpreter else [])
+            if -1 in tensor["shape_signature"]
+        ]
+        if varying and not input:
+            message += f"\nSize 1 may be too small for {varying[0]}: give --input FILE"
+        raise script.Failure(message) from error
+
+
+def names(interpreter):
+    """Return a dict from the names of the input and output tensors to those that the author chose.
+
+    The author's are those of the first signature. Files of other converters may have none; then
+    the tensors' names stay.
+    """
+    details = interpreter.get_input_details() + interpreter.get_output_details()
+    found = {tensor["name"]: tensor["name"] for tensor in details}
+    for key in list(interpreter.get_signature_list())[:1]:
+        runner = interpreter.get_signature_runner(key)
+        for signature in (runner.get_input_details(), runner.get_output_details()):
+            found |= {tensor["name"]: name for name, tensor in signature.items()}
+    return found
+
+
+def quantize(values, tensor):
+    """Return real numbers as a tensor stores them: round(values / scale) + zero point, clipped.
+
+    Values that have the tensor's dtype already are kept; those of a tensor without a scale are
+    cast, if little can be lost.
+
+    Args:
+        values: an array of any shape.
+        tensor: the details of the tensor.
+
+    Raises:
+        TypeError: the cast would lose much, as from float64 to int64.
+    """
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if dtype.kind == "S":  # LiteRT's texts, of any length
+        return values
+    if not scale or values.dtype == dtype:
+        return values.astype(dtype, casting="same_kind")
+    limits = np.iinfo(dtype)
+    steps = np.round(values.astype(np.float64) / scale) + zero_point
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(stored, tensor):
+    """Return the real numbers that a tensor stores: float32, or as they are without a scale."""
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return stored
+    return (scale * (stored.astype(np.float64) - zero_point)).astype(np.float32)
+
+
+def random_input(tensor, name):
+    """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
+
+    Floating point gets 0 to 999, a quantized tensor the range that it was calibrated for. Other
+    integers may count words or classes, of which there are at least two: they are 0 or 1.
+
+    Args:
+        tensor: the details of the tensor.
+        name: its name, for the error.
+
+    Raises:
+        Failure: the tensor holds texts.
+    """
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if dtype.kind not in "fiubc":
+        raise script.Failure(f"{name} takes {dtype.name}: give --input FILE")
+    if scale:
+        limits = np.iinfo(dtype)
+        low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
+        return np.random.uniform(low, high, size=tensor["shape"]).astype(np.float32)
+    high = {"f": 1000, "c": 1000, "u": 256}.get(dtype.kind, 2)
+    return np.random.randint(0, high, size=tensor["shape"]).astype(dtype)
+
+
+def text(values):
+    """Return an array in one line of at most 80 columns: all, or shape, mean and first three."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return f"{list(values.shape)} holds NaN or infinity, first {values.ravel()[:3]}"
+    line = " ".join(np.array2string(values, threshold=20, max_line_width=10**6).split())
+    if values.size <= 20 and len(line) <= 72:
+        return line
+    if values.dtype.kind not in "fiub":
+        return f"{list(values.shape)} first {values.ravel()[:3]}"
+    first = " ".join(f"{value:.5g}" for value in values.ravel()[:3])
+    low, mean, high = values.min(), values.mean(dtype=np.float64), values.max()
+    return f"{list(values.shape)} min {low:.5g} mean {mean:.5g} max {high:.5g} first {first}"
+
+
+def run(content, runs, signature):
+    """Run a `.tflite` file on real numbers.
+
+    Args:
+        content: the file's bytes.
+        runs: the inputs of each run: dicts from names to arrays.
+        signature: the key of the signature to run.
+
+    Returns:
+        The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
+        median time of one run in seconds.
+    """
+    runner = Interpreter(model_content=content).get_signature_runner(signature)
+    takes, gives = runner.get_input_details(), runner.get_output_details()
+    results, seconds = [], []
+    for values in runs:
+        stored = {name: quantize(values[name], tensor) for name, tensor in takes.items()}
+        start = time.perf_counter()
+        answers = runner(**stored)
+        seconds.append(time.perf_counter() - start)
+        results.append({name: dequantize(answers[name], gives[name]) for name in answers})
+    dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
+    return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
+
+
+def curve(path, x):
+    """Return what a `.tflite` file with one number in and one out answers for each of many.
+
+    Args:
+        path: the file.
+        x: float32 (n,).
+
+    Returns:
+        float32 (n,).
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    with script.quiet():
+        signatures = Interpreter(model_content=content).get_signature_list()
+        ((key, signature),) = signatures.items()
+        runs = [{signature["inputs"][0]: value.reshape(1, 1)} for value in x]
+        results, _, _ = run(content, runs, key)
+    return np.array([next(iter(result.values())).item() for result in results], np.float32)

@@ -1,0 +1,132 @@
+"""Kills, full disks, stale files, two at once: nothing is lost, nothing half-written."""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import sys
+
+import pytest
+from conftest import SignalAtStep, assert_clear_error, load_everything, run, steps_on_files
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("01_create_model.py", ["--epochs", "2", "--seed", "5"]),
+        ("02_load_model.py", []),
+        ("03_convert_model.py", []),
+        ("04_deploy_tflite.py", []),
+    ],
+)
+def test_killed_at_any_step(warm, pipeline, tmp_path, script, arguments):
+    directory = tmp_path / "saved_model"
+    shutil.copytree(pipeline[0] / "saved_model", directory)
+    steps = steps_on_files(warm, tmp_path, script, *arguments, most=20)
+    before = load_everything(directory)
+    for step in steps:
+        kill = SignalAtStep(signal.SIGKILL, step, tmp_path / "steps")
+        assert warm(script, *arguments, cwd=tmp_path, prepare=kill).returncode == -signal.SIGKILL
+        load_everything(directory)
+        for left in directory.glob(".new-*"):
+            shutil.rmtree(left)
+    assert load_everything(directory) >= before - {"my_model"}  # a SavedModel may be absent
+
+
+class Limit:
+    """A limit on the size of files, as a full disk sets one; it can be sent to a process."""
+
+    def __init__(self, size):
+        """Keep the size in bytes."""
+        self.size = size
+
+    def __call__(self):
+        """Set the limit; writing beyond it raises OSError, as Python ignores the signal."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+
+
+def give_up_write_to_everything():
+    """Drop CAP_DAC_OVERRIDE, so that permissions hold for root too, see capabilities(7)."""
+    ctypes.CDLL(None).prctl(24, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_unwritable_directory(tmp_path):
+    tmp_path.chmod(0o555)
+    process = run(
+        "01_create_model.py", "--epochs", 1, cwd=tmp_path, prepare=give_up_write_to_everything
+    )
+    assert_clear_error(process, "saved_model", "python 01_create_model.py")
+
+
+@pytest.mark.parametrize("size", [300, 2_000, 18_000, 30_000])
+def test_disk_full_in_stage_1(pipeline, tmp_path, size):
+    directory = tmp_path / "saved_model"
+    shutil.copytree(pipeline[0] / "saved_model", directory)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    process = run("01_create_model.py", "--epochs", 2, cwd=tmp_path, prepare=Limit(size))
+    assert_clear_error(process, "cannot save", "python 01_create_model.py")
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("script", ["02_load_model.py", "03_convert_model.py"])
+def test_disk_full_in_stages_2_and_3(pipeline, tmp_path, script):
+    directory = tmp_path / "saved_model"
+    shutil.copytree(pipeline[0] / "saved_model", directory)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    process = run(script, cwd=tmp_path, prepare=Limit(1_000))
+    if script.startswith("02") and not shutil.which("dot"):
+        pytest.skip("Graphviz's dot is not installed")
+    assert_clear_error(process)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_things_in_the_way(warm, pipeline, tmp_path):
+    directory = tmp_path / "saved_model"
+    directory.mkdir()
+    (directory / "my_model").write_text("a file where a directory should be")
+    process = warm("01_create_model.py", "--epochs", 2, cwd=tmp_path)
+    assert_clear_error(process, "saved_model/my_model", "Not a directory")
+    assert (directory / "my_model").read_text() == "a file where a directory should be"
+    assert [path.name for path in directory.iterdir()] == ["my_model"]
+
+    (directory / "my_model").unlink()
+    shutil.copytree(pipeline[0] / "saved_model/my_model", directory / "my_model")
+    (directory / "my_model.tflite").mkdir()
+    (directory / "my_model.keras").mkdir()
+    assert_clear_error(warm("03_convert_model.py", cwd=tmp_path), "saved_model/my_model.tflite")
+    assert_clear_error(warm("02_load_model.py", cwd=tmp_path), "my_model.keras is missing")
+    assert_clear_error(warm("04_deploy_tflite.py", cwd=tmp_path), "my_model.tflite is missing")
+
+
+@pytest.mark.parametrize("script", ["02_load_model.py", "03_convert_model.py"])
+def test_two_at_once(warm, pipeline, tmp_path, script):
+    directory = tmp_path / "saved_model"
+    shutil.copytree(pipeline[0] / "saved_model", directory)
+    outputs = [tmp_path / "a", tmp_path / "b"]
+    for output in outputs:
+        output.mkdir()
+    processes = [warm.start(script, cwd=tmp_path, output=str(output)) for output in outputs]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    load_everything(directory)
+
+
+def test_stale_files_are_named(warm, pipeline, tmp_path):
+    shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
+    notice = "saved_model/my_model has changed: run python 03_convert_model.py saved_model/my_model"
+    for path in (tmp_path / "saved_model").rglob("*"):  # as a checkout may leave them
+        os.utime(path, (1e9, 1e9) if path.suffix == ".tflite" else None)
+    assert notice not in warm("04_deploy_tflite.py", cwd=tmp_path).stdout
+    assert warm("01_create_model.py", "--epochs", 2, "--seed", 9, cwd=tmp_path).returncode == 0
+    for variant in ["", ".quant", ".dynamic", ".int8"]:
+        file = f"saved_model/my_model{variant}.tflite"
+        assert notice in warm("04_deploy_tflite.py", file, cwd=tmp_path).stdout
+    assert warm("03_convert_model.py", cwd=tmp_path).returncode == 0
+    assert notice not in warm("04_deploy_tflite.py", cwd=tmp_path).stdout
+
+    shutil.copy(pipeline[0] / "saved_model/my_model.keras", tmp_path / "saved_model")
+    process = warm("02_load_model.py", cwd=tmp_path)
+    assert "the two are of different runs" in process.stdout

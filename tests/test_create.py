@@ -1,0 +1,87 @@
+"""Stage 1: the training, its numbers, and mistakes in its options."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import assert_clear_error, load_everything, predictions, run
+
+X = np.array([[1], [2], [3], [4], [5]], dtype="float32")
+
+
+def test_samples_are_the_training_inputs(pipeline):
+    directory, _ = pipeline
+    samples = np.load(directory / "saved_model/my_model.samples.npy")
+    assert samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, np.arange(100, 200).reshape(100, 1))
+
+
+def test_training_shows_twenty_lines_and_reaches_the_line(pipeline):
+    _, processes = pipeline
+    stdout = processes["01_create_model.py"].stdout
+    updates = re.findall(r"^update +([\d,]+) of 20,000: loss", stdout, re.MULTILINE)
+    assert updates == [f"{n:,}" for n in range(1000, 20001, 1000)]
+    assert np.abs(predictions(stdout) - (100 * X + 5)).max() <= 0.02
+
+
+def test_the_model_was_updated_20000_times(pipeline):
+    directory, _ = pipeline
+    model = tf.keras.models.load_model(directory / "saved_model/my_model.keras")
+    assert int(model.optimizer.iterations) == 20_000
+    assert float(model.optimizer.learning_rate) == 0.0
+
+
+def test_another_seed_gives_another_model_in_place_of_the_first(warm, tmp_path):
+    weights = []
+    for seed in [1, 2]:
+        process = warm("01_create_model.py", "--epochs", 3, "--seed", seed, cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+        assert len(re.findall(r"^update +\d+ of 30: loss", process.stdout, re.MULTILINE)) == 15
+        model = tf.keras.models.load_model(tmp_path / "saved_model/my_model.keras")
+        weights.append(model.get_weights()[0])
+        assert int(model.optimizer.iterations) == 30
+    assert not np.array_equal(*weights)
+    assert len(list((tmp_path / "saved_model").iterdir())) == 4
+
+
+def test_a_training_that_fails_is_reported(warm, tmp_path):
+    process = warm("01_create_model.py", "--epochs", 2, cwd=tmp_path)
+    assert "the line was not found: loss 2" in process.stdout
+
+
+@pytest.mark.parametrize(
+    "option", [["--epochs", "0"], ["--epochs", "-3"], ["--epochs", "many"], ["--seed", "-1"]]
+)
+def test_unusable_numbers(tmp_path, option):
+    assert_clear_error(run("01_create_model.py", *option, cwd=tmp_path), option[0], option[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_directory(tmp_path):
+    (tmp_path / "saved_model").write_text("mine")
+    process = run("01_create_model.py", "--epochs", "1", cwd=tmp_path)
+    assert_clear_error(process, "saved_model", "python 01_create_model.py")
+    assert (tmp_path / "saved_model").read_text() == "mine"
+
+
+def test_two_trainings_at_once(warm, tmp_path):
+    outputs = [tmp_path / "1", tmp_path / "2"]
+    for output in outputs:
+        output.mkdir()
+    processes = [
+        warm.start(
+            "01_create_model.py",
+            "--epochs",
+            5,
+            "--seed",
+            n,
+            cwd=tmp_path,
+            output=str(outputs[n - 1]),
+        )
+        for n in (1, 2)
+    ]
+    for process in processes:
+        process.join(120)
+    assert 0 in [process.exitcode for process in processes]
+    assert len(load_everything(tmp_path / "saved_model")) == 4

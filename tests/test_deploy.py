@@ -1,0 +1,200 @@
+"""Stage 4, on files of all kinds, and alone as on a device."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from conftest import REPOSITORY, answers, assert_clear_error, run
+
+RNG = np.random.default_rng(7)
+
+
+def test_stage_4_prints_input_output_and_truth(pipeline):
+    _, processes = pipeline
+    stdout = processes["04_deploy_tflite.py"].stdout
+    x, y, true = (
+        float(re.search(rf"{label}: \[\[(.*?)\.?\]\]", stdout)[1])
+        for label in ["input  keras_tensor", "output output_0", r"100x\+5"]
+    )
+    assert 0 <= x < 1000
+    assert true == 100 * x + 5
+    assert y == pytest.approx(true, rel=1e-5)
+
+
+def test_stage_4_runs_alone_without_tensorflow(pipeline, tmp_path):
+    for name in ["tensorflow", "keras", "tf_keras"]:
+        blocked = tmp_path / "blocked" / f"{name}.py"
+        blocked.parent.mkdir(exist_ok=True)
+        blocked.write_text(f"raise ImportError('{name} is not on this device')")
+    shutil.copy(REPOSITORY / "04_deploy_tflite.py", tmp_path)
+    shutil.copytree(REPOSITORY / "backstage", tmp_path / "backstage")
+    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path)
+    blocked = str(tmp_path / "blocked")
+
+    process = run(
+        tmp_path / "04_deploy_tflite.py", "my_model.tflite", cwd=tmp_path, PYTHONPATH=blocked
+    )
+    assert process.returncode == 0, process.stderr
+    assert "output output_0: [[" in process.stdout
+    assert run("03_convert_model.py", cwd=pipeline[0], PYTHONPATH=blocked).returncode != 0
+
+
+def test_stage_4_quantizes_and_dequantizes(pipeline, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[150.0]]))
+    model = pipeline[0] / "saved_model/my_model.int8.tflite"
+    process = run("04_deploy_tflite.py", model, "--input", "x.npy", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    details = Interpreter(str(model))
+    scale, zero_point = details.get_input_details()[0]["quantization"]
+    q_in = round(150 / scale) + zero_point
+    scale, zero_point = details.get_output_details()[0]["quantization"]
+    q_out, real = re.search(
+        rf"input  \S+: \[\[150\.\]\]\n +stored as int8 \[\[{q_in}\]\]\n +stored as int8"
+        r" \[\[(-?\d+)\]\]\noutput \S+: \[\[(\S+?)\.?\]\]",
+        process.stdout,
+    ).groups()
+    assert float(real) == pytest.approx(scale * (int(q_out) - zero_point), rel=1e-6)
+    assert float(real) == pytest.approx(answers(model, np.array([[150.0]])).item(), rel=1e-6)
+    assert float(real) == pytest.approx(15_005, abs=110)
+
+
+def converted(function, *specs, **settings):
+    """Return a `.tflite` file's content for a function of tensors, or a `tf.Module` with one."""
+    module = function if isinstance(function, tf.Module) else tf.Module()
+    if not isinstance(function, tf.Module):
+        module.f = tf.function(function)
+    concrete = module.f.get_concrete_function(*specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    for name, value in settings.items():
+        if name == "supported_ops":
+            converter.target_spec.supported_ops = value
+        else:
+            setattr(converter, name, value)
+    return converter.convert()
+
+
+class Counter(tf.Module):
+    """Adds up its inputs in a variable, as a streaming model keeps its state."""
+
+    def __init__(self):
+        """Start at zero."""
+        self.sum = tf.Variable([0.0])
+
+    @tf.function
+    def f(self, x):
+        """Add `x`, float32 (1,), and return the sum so far."""
+        self.sum.assign_add(x)
+        return self.sum.read_value()
+
+
+def deploy(warm, directory, content, *arguments):
+    """Run stage 4 on the content of a file; return the process."""
+    (directory / "model.tflite").write_bytes(content)
+    return warm("04_deploy_tflite.py", "model.tflite", *arguments, cwd=directory)
+
+
+def test_deploy_bool_and_integers(warm, tmp_path):
+    spec = tf.TensorSpec([2], tf.bool)
+    process = deploy(warm, tmp_path, converted(lambda a, b: a & b, spec, spec))
+    assert "output output_0: bool [2]" in process.stdout, process.stderr
+    gather = converted(
+        lambda i: tf.gather(tf.constant([10, 11, 12], tf.int64), i), tf.TensorSpec([3], tf.int64)
+    )
+    np.save(tmp_path / "i.npy", np.array([2, 0, 1]))
+    process = deploy(warm, tmp_path, gather, "--input", "i.npy")
+    assert "output output_0: [12 10 11]" in process.stdout, process.stderr
+    np.save(tmp_path / "i.npy", np.array([0.5, 0, 1]))
+    process = deploy(warm, tmp_path, gather, "--input", "i.npy")
+    assert_clear_error(process, "model.tflite with i.npy", "float64", "int64")
+    np.save(tmp_path / "i.npy", np.array([99, 0, 1]))
+    assert_clear_error(deploy(warm, tmp_path, gather, "--input", "i.npy"), "out of bounds")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ops"),
+    [
+        ("int8", "TFLITE_BUILTINS_INT8"),
+        ("uint8", "TFLITE_BUILTINS_INT8"),
+        ("int16", "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"),
+    ],
+)
+def test_deploy_quantized(warm, tmp_path, dtype, ops):
+    content = converted(
+        lambda x: tf.nn.relu(x) * 3.0,
+        tf.TensorSpec([1, 4], tf.float32),
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([x] for x in np.float32([[[0, 1, 2, 4]]])),
+        supported_ops=[getattr(tf.lite.OpsSet, ops)],
+        inference_input_type=tf.as_dtype(dtype),
+        inference_output_type=tf.as_dtype(dtype),
+    )
+    np.save(tmp_path / "x.npy", np.array([[0, 1, 2, 3.0]]))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    values = re.search(r"output output_0: \[\[(.*)\]\]", process.stdout)[1].split()
+    np.testing.assert_allclose(np.array(values, float), [0, 3, 6, 9], atol=0.1)
+    assert f"stored as {dtype} [[" in process.stdout
+
+
+def test_deploy_streams_and_large_outputs(warm, tmp_path):
+    content = converted(
+        Counter(), tf.TensorSpec([1], tf.float32), experimental_enable_resource_variables=True
+    )
+    np.save(tmp_path / "x.npy", np.float32([[1], [2], [3]]))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    assert re.findall(r"output \S+: \[(.*)\.\]", process.stdout) == ["1", "3", "6"]
+    content = converted(lambda a: a * tf.ones([1000, 1000]), tf.TensorSpec([], tf.float32))
+    np.save(tmp_path / "x.npy", np.float32(2.5))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    assert "[1000, 1000] min 2.5 mean 2.5 max 2.5 first 2.5 2.5 2.5" in process.stdout
+
+
+def test_deploy_sizes_that_vary(warm, tmp_path):
+    content = converted(
+        lambda image: tf.nn.conv2d(image, tf.ones([3, 3, 1, 1]), 1, "VALID"),
+        tf.TensorSpec([1, None, None, 1], tf.float32),
+    )
+    assert_clear_error(deploy(warm, tmp_path, content), "too small", "give --input FILE")
+    np.save(tmp_path / "image.npy", np.ones((2, 5, 4, 1), "float32"))
+    process = deploy(warm, tmp_path, content, "--input", "image.npy")
+    assert process.stdout.count("output output_0: [[[[9.] [9.]] [[9.] [9.]] [[9.] [9.]]]]") == 2
+
+
+def test_deploy_by_names(warm, tmp_path):
+    spec = tf.TensorSpec([1], tf.float32)
+    content = converted(lambda minuend, subtrahend: minuend - subtrahend, spec, spec)
+    np.savez(tmp_path / "x.npz", subtrahend=np.float32([1, 2]), minuend=np.float32([10, 20]))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    assert re.findall(r"output \S+: \[(.*)\.\]", process.stdout) == ["9", "18"], process.stderr
+    np.savez(tmp_path / "x.npz", a=np.float32([1, 2]), minuend=np.float32([10, 20]))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    assert_clear_error(process, "x.npz", "an array named 'subtrahend'")
+    np.savez(tmp_path / "x.npz", subtrahend=np.float32([1, 2, 3]), minuend=np.float32([10, 20]))
+    assert_clear_error(deploy(warm, tmp_path, content, "--input", "x.npz"), "numbers of samples")
+    np.save(tmp_path / "x.npy", np.float32([1, 2]))
+    assert_clear_error(deploy(warm, tmp_path, content, "--input", "x.npy"), "must be a .npz file")
+
+
+def test_deploy_without_signature(warm, tmp_path):
+    saved_model = str(REPOSITORY / "tests/keras2/adam")
+    content = tf.compat.v1.lite.TFLiteConverter.from_saved_model(saved_model).convert()
+    known = np.load(REPOSITORY / "tests/keras2/expected.npz")
+    np.save(tmp_path / "x.npy", known["x"][:1])
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    value = float(re.search(r"output \S+: \[\[(.*)\]\]", process.stdout)[1])
+    assert value == pytest.approx(known["adam"].ravel()[0], abs=1e-6)
+
+
+def test_deploy_strings_and_flex_ops(warm, tmp_path):
+    spec = tf.TensorSpec([2], tf.string)
+    content = converted(lambda words: words == "yes", spec)
+    assert_clear_error(deploy(warm, tmp_path, content), "words takes bytes: give --input FILE")
+    np.save(tmp_path / "words.npy", np.array(["yes", "no"]))
+    process = deploy(warm, tmp_path, content, "--input", "words.npy")
+    assert "output output_0: [ True False]" in process.stdout, process.stderr
+    flex = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    content = converted(lambda words: tf.strings.lower(words), spec, supported_ops=flex)
+    process = deploy(warm, tmp_path, content, "--input", "words.npy")
+    assert_clear_error(process, "Select TensorFlow op", "FlexStringLower")
