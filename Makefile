@@ -12,6 +12,7 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 	2>/dev/null),missing)
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
+rooms := $(wildcard backstage/*.py)
 
 .PHONY: all deploy notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
@@ -21,10 +22,10 @@ all: deploy
 # One run of a pattern rule makes all its targets; here % stands for the last letter of my_model.
 saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy \
 saved_model/my_mode%.training.png: \
-		01_create_model.py | $(installed)
+		01_create_model.py $(rooms) | $(installed)
 	.venv/bin/python 01_create_model.py
 
-saved_model/my_model.png: 02_load_model.py saved_model/my_model.keras \
+saved_model/my_model.png: 02_load_model.py $(rooms) saved_model/my_model.keras \
 		saved_model/my_model/saved_model.pb | graphviz
 	.venv/bin/python 02_load_model.py
 
@@ -33,7 +34,8 @@ saved_model/my_model.cmdline.tflite: convert-tflite.sh saved_model/my_model/save
 
 saved_model/my_mode%.tflite saved_model/my_mode%.quant.tflite saved_model/my_mode%.dynamic.tflite \
 saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
-		03_convert_model.py saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy
+		03_convert_model.py $(rooms) saved_model/my_mode%/saved_model.pb \
+		saved_model/my_mode%.samples.npy
 	.venv/bin/python 03_convert_model.py
 
 # The last step leaves no file behind, so it runs every time.

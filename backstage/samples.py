@@ -152,7 +152,7 @@ def _split(arrays, sizes):
 
 def _full(run, sizes):
     """Return whether a run has all the samples that it takes."""
-    return all(sizes[name] in (None, len(array)) for name, array in run.items())
+    return all(sizes[name] is None or sizes[name] == len(run[name]) for name in run)
 
 
 def _checked(run, inputs):

@@ -41,7 +41,7 @@ def refusal(error):
     ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", story)))
     layers = sorted(set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story)))
     if not ops:
-        return story.splitlines()[-1] if story else type(error).__name__
+        return story.splitlines()[-1].rstrip(".") if story else type(error).__name__
     return f"LiteRT has no {', '.join(ops)}" + (f" (layer {', '.join(layers)})" if layers else "")
 
 

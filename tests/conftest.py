@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def _in_child(script, arguments, cwd, output, prepare):
     os.chdir(cwd)
     for descriptor, name in [(1, "stdout"), (2, "stderr")]:
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+    warnings.filterwarnings("error", category=DeprecationWarning, module=r"backstage|__main__")
     sys.argv, sys.path[0] = [script, *arguments], str(REPOSITORY)
     if prepare:
         prepare()

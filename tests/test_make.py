@@ -17,7 +17,8 @@ def clone(pipeline, tmp_path):
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy2(path, tmp_path)
-    shutil.copytree(REPOSITORY / "tests", tmp_path / "tests")
+    for directory in ["backstage", "tests"]:
+        shutil.copytree(REPOSITORY / directory, tmp_path / directory)
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     (tmp_path / "saved_model/.gitkeep").touch()
     (tmp_path / ".venv").mkdir()
@@ -56,6 +57,15 @@ def test_only_what_is_out_of_date_is_made_again(clone):
     assert steps(clone) == ["04_deploy_tflite.py"]
     later(clone / "03_convert_model.py")
     assert steps(clone) == ["03_convert_model.py", "04_deploy_tflite.py"]
+    later(clone / "backstage/verify.py")
+    assert steps(clone) == [
+        "01_create_model.py",
+        "02_load_model.py",
+        "convert-tflite.sh",
+        "03_convert_model.py",
+        "04_deploy_tflite.py",
+    ]
+    os.utime(clone / "backstage/verify.py", (1e9, 1e9))
     later(clone / "convert-tflite.sh")
     assert steps(clone)[0] == "convert-tflite.sh"
     later(clone / "01_create_model.py")

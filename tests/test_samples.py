@@ -1,11 +1,14 @@
 """Files of samples: by name, by number, and those that do not fit."""
 
 import shutil
+import types
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import assert_clear_error, assert_converted
+
+from backstage import samples
 
 RNG = np.random.default_rng(7)
 
@@ -64,3 +67,67 @@ def test_pickles_are_refused(warm, pipeline, tmp_path):
     ]:
         process = warm(script, option, "x.npy", cwd=tmp_path)
         assert_clear_error(process, "x.npy", "allow_pickle=False")
+
+
+def model(**inputs):
+    """Return what `typical` wants to know of a model, from names, shapes and dtypes."""
+    made = {name: samples.Input(shape, np.dtype(dtype)) for name, (shape, dtype) in inputs.items()}
+    return types.SimpleNamespace(path="a.keras", inputs=made)
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "taken"),
+    [
+        (100, None, range(100)),
+        (101, None, range(0, 101, 2)),
+        (250, None, range(0, 250, 3)),
+        (7, 3, [0, 3]),  # three samples a run; the seventh fills none
+        (600, 3, range(0, 600, 6)),
+    ],
+)
+def test_about_a_hundred_runs_spread_over_all_samples(tmp_path, count, first, taken):
+    np.save(tmp_path / "x.npy", np.arange(2 * count).reshape(count, 2))
+    runs = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
+    assert [run["x"][0, 0] for run in runs] == [2 * i for i in taken]
+    assert {run["x"].shape for run in runs} == {(first or 1, 2)}
+    assert {run["x"].dtype for run in runs} == {np.dtype("float32")}
+
+
+def test_a_file_of_runs_and_inputs_without_an_axis_for_samples(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones((6, 1, 2)), scale=np.arange(6))
+    runs = samples.typical(
+        tmp_path / "x.npz", model(x=((None, 2), "float32"), scale=((), "float32"))
+    )
+    assert [run["x"].shape for run in runs] == [(1, 2)] * 6
+    assert [run["scale"] for run in runs] == list(range(6))
+
+
+def test_given_takes_all_at_once_or_as_many_as_fit(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(10).reshape(5, 2))
+    for shape, lengths in [([-1, 2], [5]), ([2, 2], [2, 2, 1]), ([1, -1], [1] * 5)]:
+        runs = samples.given(tmp_path / "x.npy", {"x": shape}, "a.tflite")
+        assert [len(run["x"]) for run in runs] == lengths
+        np.testing.assert_array_equal(
+            np.concatenate([run["x"] for run in runs]), np.arange(10).reshape(5, 2)
+        )
+    runs = samples.given(tmp_path / "x.npy", {"x": [2]}, "a.tflite")
+    assert [run["x"].tolist() for run in runs] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+def test_random_inputs():
+    inputs = model(
+        image=((None, None, 50, 3), "uint8"), word=((2, 40), "int32"), x=((None, 40), "float32")
+    ).inputs | {"text": samples.Input((1,), np.dtype(object))}
+    runs, again = samples.at_random(inputs), samples.at_random(inputs)
+    assert len(runs) == 8
+    for name, shape in [("image", (1, 32, 50, 3)), ("word", (2, 40)), ("x", (1, 40))]:
+        values = np.array([run[name] for run in runs])
+        assert values.shape == (8, *shape)
+        assert values.dtype == inputs[name].dtype
+        np.testing.assert_array_equal(values, [run[name] for run in again])
+        assert len({value.tobytes() for value in values}) == 8
+    assert {0, 255} <= set(np.array([run["image"] for run in runs]).ravel().tolist())
+    assert set(np.array([run["word"] for run in runs]).ravel().tolist()) == {0, 1}
+    assert 0 <= min(run["x"].min() for run in runs) < 0.1
+    assert 0.9 < max(run["x"].max() for run in runs) < 1
+    assert runs[0]["text"] == b"text"

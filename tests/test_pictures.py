@@ -1,0 +1,52 @@
+"""The figures: what is drawn is what was given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from backstage import pictures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close the figures of each test."""
+    yield
+    plt.close("all")
+
+
+def drawn(axes):
+    """Return what is drawn in lines and points: a dict from labels to (n, 2)."""
+    return {line.get_label(): np.array(line.get_xydata()) for line in axes.lines}
+
+
+def test_training():
+    x = np.arange(100, 200, dtype="float32").reshape(-1, 1)
+    asked = np.float32([[1], [2]])
+    figure = pictures.training(
+        {1000: 1e6, 2000: 1e-3}, lambda x: 100 * x, x, 100 * x + 5, asked, 9 * asked
+    )
+    left, right = figure.axes
+    (losses,) = drawn(left).values()
+    np.testing.assert_array_equal(losses, [[1000, 1e6], [2000, 1e-3]])
+    assert left.get_yscale() == "log"
+    lines = drawn(right)
+    np.testing.assert_array_equal(lines["the model"], [[0, 0], [210, 21000]])
+    np.testing.assert_array_equal(lines["training data"], np.hstack([x, 100 * x + 5]))
+    np.testing.assert_array_equal(lines["predictions for 1 to 5"], [[1, 9], [2, 18]])
+
+
+def test_variants_take_turns():
+    x = np.arange(5, 600, 12, dtype="float32")
+    answers = {variant: 100 * x + i for i, variant in enumerate(pictures.STYLES)}
+    sizes = {variant: 1000 * (i + 1) for i, variant in enumerate(pictures.STYLES)}
+    figure = pictures.variants(x, answers, sizes, calibrated=(100, 199))
+    left, right = figure.axes
+    lines = drawn(left)
+    for i, variant in enumerate(pictures.STYLES):
+        np.testing.assert_array_equal(lines[variant][:, 0], x[i::4])
+        np.testing.assert_array_equal(lines[variant][:, 1], 100 * x[i::4] + i)
+    assert [bar.get_width() for bar in right.patches] == list(sizes.values())
+    assert [text.get_text() for text in right.texts] == [" 1,000", " 2,000", " 3,000", " 4,000"]
+    band = next(patch for patch in left.patches if patch.get_label() == "calibrated range")
+    assert (band.get_x(), band.get_x() + band.get_width()) == (100, 199)
+    assert right.get_xlim()[1] > 4000
