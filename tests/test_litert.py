@@ -74,7 +74,7 @@ def test_random_input_of_a_quantized_tensor_covers_what_it_was_calibrated_for():
     [
         (np.float32([[1.5, 2]]), "[[1.5 2. ]]"),
         (np.arange(20), " ".join(map(str, np.arange(20))).join(["[ ", "]"]).replace("[ 0", "[ 0")),
-        (np.arange(30), "[30] min 0 mean 14.5 max 29 first 0 1 2"),
+        (np.arange(30) ** 2, "[30] min 0 mean 285.17 max 841 first 0 1 4"),
         (np.array([1, np.nan]), "[2] holds NaN or infinity, first [ 1. nan]"),
         (np.array([1, np.inf]), "[2] holds NaN or infinity, first [ 1. inf]"),
         (np.array(["word"] * 30), "[30] first ['word' 'word' 'word']"),

@@ -1,5 +1,6 @@
 """What all stages have in common as programs: options, mistakes, Ctrl-C, a quiet start."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from conftest import (
     steps_on_files,
     wait_for,
 )
+
+from backstage.script import number
 
 
 @pytest.mark.parametrize(
@@ -130,3 +133,12 @@ def test_another_keras_backend_does_not_matter(pipeline, tmp_path):
             process = run(script, cwd=tmp_path, **settings)
             assert process.returncode == 0, process.stderr
             assert process.stderr == ""
+
+
+def test_the_limits_of_numbers_are_allowed():
+    parse = number(5, "a number", least=3, most=7)["type"]
+    assert [parse(text) for text in ("3", "5", "7")] == [3, 5, 7]
+    for text in ("2", "8", "-3", "3.5", "many", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="from 3 to 7: give one such as 5"):
+            parse(text)
+    assert number(5, "a number", least=3)["type"](str(10**30)) == 10**30

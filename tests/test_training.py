@@ -34,7 +34,12 @@ def test_the_updates_are_those_of_keras(capsys):
 
 @pytest.mark.parametrize(
     ("epochs", "batch_size", "updates"),
-    [(1, 5, [1, 2]), (7, 4, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21]), (3, 12, [1, 2, 3])],
+    [
+        (1, 5, [1, 2]),
+        (3, 11, [1, 2, 3]),
+        (7, 4, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21]),
+        (3, 12, [1, 2, 3]),
+    ],
 )
 def test_portions_end_with_the_last_update(epochs, batch_size, updates):
     ours = model()
@@ -54,3 +59,14 @@ def test_the_model_is_keras_own_again():
     before = int(ours.optimizer.iterations)
     ours.fit(X, Y, epochs=1, batch_size=4, verbose=0)
     assert int(ours.optimizer.iterations) == before + 3
+
+
+def test_the_order_changes_from_epoch_to_epoch():
+    """With a batch of one and a large rate, the order of the samples decides where it ends."""
+    ends = set()
+    for seed in range(4):
+        keras.utils.set_random_seed(seed)
+        ours = model(rate=0.4)
+        training.fit(ours, X, Y, epochs=2, batch_size=1)
+        ends.add(ours.get_weights()[0].item())
+    assert len(ends) == 4

@@ -122,3 +122,15 @@ def test_later_variants_are_reported_and_not_judged(
     assert re.search("^dynamic range  not written: ", capsys.readouterr().out, re.M)
     assert set(table.files) == {"float32", "float16"}
     assert isinstance(file, io.BytesIO)
+
+
+def test_the_time_is_in_microseconds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        verify.litert,
+        "run",
+        lambda content, runs, key: (Double(0).answers(runs), "float32", 0.0123),
+    )
+    with verify.Table(Double(0), RUNS).variant("float32", ".tflite") as file:
+        file.write(b"any")
+    assert " 12300 us  double.tflite" in capsys.readouterr().out
