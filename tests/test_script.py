@@ -72,14 +72,14 @@ def test_ctrl_c_at_any_step(warm, pipeline, tmp_path, script, arguments):
 
 def test_ctrl_c_inside_of_tensorflow(warm, tmp_path):
     """TensorFlow loses every fourth KeyboardInterrupt; a training of minutes must end at once."""
-    for number in range(4):
-        output = tmp_path / f"output-{number}"
+    for trial in range(4):
+        output = tmp_path / f"output-{trial}"
         output.mkdir()
         process = warm.start(
             "01_create_model.py", "--epochs", 40_000, cwd=tmp_path, output=str(output)
         )
         wait_for(output / "stdout", "update 20,000 of 400,000")
-        time.sleep(0.05 * number)
+        time.sleep(0.05 * trial)
         os.kill(process.pid, signal.SIGINT)
         process.join(60)
         assert process.exitcode == 130

@@ -41,10 +41,11 @@ def test_the_updates_are_those_of_keras(capsys):
         (3, 12, [1, 2, 3]),
     ],
 )
-def test_portions_end_with_the_last_update(epochs, batch_size, updates):
+def test_portions_end_with_the_last_update(capsys, epochs, batch_size, updates):
     ours = model()
     assert list(training.fit(ours, X, Y, epochs, batch_size)) == updates
     assert int(ours.optimizer.iterations) == updates[-1]
+    assert f"update {updates[-1]:6} of {updates[-1]}: loss" in capsys.readouterr().out
 
 
 def test_every_sample_is_used_once_an_epoch():
