@@ -4,7 +4,7 @@
 
 Stage 1 left the model in two forms: a Keras archive for Python, and a SavedModel for everything
 else. Both must answer exactly as the trained model did. We load each, compare, look inside, and
-draw the graph. `python 02_load_model.py MODEL.keras` does so for another archive.
+draw the graph. `python 02_load_model.py MODEL.keras` does so for another archive (.keras or .h5).
 
 | reads, in `saved_model/` | writes |
 |---|---|
@@ -16,7 +16,9 @@ from backstage import artifacts, script
 
 args = script.start(
     "Load a Keras archive, look inside and draw it.",
-    model=script.argument("saved_model/my_model.keras", "a .keras archive", artifacts.archive),
+    model=script.argument(
+        "saved_model/my_model.keras", "a Keras archive: .keras, .h5", artifacts.archive
+    ),
 )
 with script.quiet_start():
     import tensorflow as tf
@@ -32,9 +34,9 @@ with script.quiet_start():
 # %%
 import numpy as np
 
-from backstage import models
+from backstage import archives
 
-with models.explained(args.model):
+with archives.explained(args.model):
     loaded = keras.models.load_model(args.model)
 print(f"loaded Keras model {args.model}")
 
@@ -67,7 +69,7 @@ if lesson:
 # %%
 if lesson:
     artifacts.model(saved_path)
-    with models.explained(saved_path):
+    with archives.explained(saved_path):
         serving = tf.saved_model.load(saved_path).signatures["serving_default"]
     print(f"signature serving_default of {saved_path}")
     for name, spec in serving.structured_input_signature[1].items():

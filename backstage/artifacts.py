@@ -9,6 +9,13 @@ import tempfile
 
 from backstage import script
 
+ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
+
+
+def is_archive(path):
+    """Return whether a path is that of a Keras archive, by its suffix."""
+    return path.lower().endswith(ARCHIVES)
+
 
 def archive(path):
     """Raise `Failure` if a Keras archive is not there."""
@@ -17,7 +24,7 @@ def archive(path):
 
 def model(path):
     """Raise `Failure` if a SavedModel or a Keras archive is not there."""
-    file = path if path.endswith(".keras") else f"{path.rstrip('/')}/saved_model.pb"
+    file = path if is_archive(path) else f"{path.rstrip('/')}/saved_model.pb"
     _require(file, "01_create_model.py", "model")
 
 
@@ -34,8 +41,16 @@ def _require(file, maker, kind):
 
 
 def stem(path):
-    """Return a model's path without suffix: what is made of the model is named after it."""
-    return path.rstrip("/").removesuffix(".keras")
+    """Return a model's path without suffix: what is made of the model is named after it.
+
+    A directory that is given as `.` or `..` has its name, and what is made lies beside it.
+    """
+    if is_archive(path):
+        return os.path.splitext(path)[0]
+    if os.path.basename(path.rstrip("/")) in (".", ".."):
+        directory, name = os.path.split(os.path.abspath(path))
+        return os.path.join(os.path.relpath(directory), name)
+    return path.rstrip("/")
 
 
 @contextlib.contextmanager
@@ -68,10 +83,17 @@ def whole(directory):
         raise
 
 
+@contextlib.contextmanager
+def whole_file(path):
+    """Yield a path to write a file to, which appears at `path` when it is complete; see `whole`."""
+    directory, name = os.path.split(path)
+    with whole(directory or ".") as aside:
+        yield os.path.join(aside, name)
+
+
 def write(path, content):
     """Write a file's bytes so that it is whole when it appears; see `whole`."""
-    directory, name = os.path.split(path)
-    with whole(directory or ".") as aside, open(f"{aside}/{name}", "wb") as file:
+    with whole_file(path) as aside, open(aside, "wb") as file:
         file.write(content)
 
 
@@ -81,7 +103,7 @@ def identity(path):
     Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12. Times of files would
     not do: copies and checkouts change them.
     """
-    file = path if path.endswith(".keras") else f"{path.rstrip('/')}/fingerprint.pb"
+    file = path if is_archive(path) else f"{path.rstrip('/')}/fingerprint.pb"
     if not os.path.isfile(file):
         return file, ""
     with open(file, "rb") as content:
@@ -89,10 +111,10 @@ def identity(path):
 
 
 def note(name, identity):
-    """Note beside a model which one was converted: its `identity`, in `NAME.source`.
+    """Note beside the files which model was converted: its `identity`, in `NAME.source`.
 
     Args:
-        name: the model's path without suffix.
+        name: the files' path without suffix.
         identity: what the function of that name returned for the model.
     """
     file, digest = identity
@@ -105,7 +127,7 @@ def changed(path):
 
     On a device there is neither a note nor a model, and None is returned.
     """
-    record = re.sub(r"(\.(quant|dynamic|int8))?\.tflite$", ".source", path)
+    record = re.sub(r"(\.(quant|dynamic|int8|int16))?\.tflite$", ".source", path)
     if record == path or not os.path.isfile(record):
         return None
     with open(record) as file:

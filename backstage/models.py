@@ -1,7 +1,7 @@
 """What is this model? Any archive or SavedModel as one thing to convert and to compare with."""
 
-import contextlib
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -9,74 +9,59 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from backstage import artifacts, samples, script
+from backstage import archives, artifacts, samples, script
 
 
-@contextlib.contextmanager
-def explained(path):
-    """Load a model in this block, and say in one line why that failed.
+def open(path, signature=None, batch=None, output=None):
+    """Open a model to convert.
+
+    Args:
+        path: a SavedModel directory, or a Keras archive (.keras, .h5 or .hdf5).
+        signature: which of a SavedModel's signatures; by default the only one or serving_default.
+        batch: how many samples a run shall take; by default it stays as it is.
+        output: a path without suffix, after which what is made of the model is named; by default
+            that of the model.
+
+    Returns:
+        A `Model`.
 
     Raises:
-        Failure: what the block raised, as this file's fault.
+        Failure: it cannot be loaded, has no such signature, or does not take that batch.
     """
-    try:
-        yield
-    except Exception as error:  # a damaged file can make Keras and TensorFlow raise almost anything
-        raise script.Failure(f"{path} cannot be loaded: {script.brief(error)}") from error
+    output = output and output.rstrip("/").removesuffix(".tflite")
+    if artifacts.is_archive(path):
+        if signature:
+            raise script.Failure(f"{path} is an archive, which has no signatures: omit --signature")
+        return Archive(path, batch, output)
+    model, archive = SavedModel(path, signature, batch, output), f"{artifacts.stem(path)}.keras"
+    if model.recurrent and os.path.isfile(archive):
+        print(f"recurrent, and its batch size varies: converting {archive} in its place")
+        return Archive(archive, batch, output)
+    return model
 
 
 class Model:
     """A model to convert: a SavedModel, its signature, and the answers that count as right.
 
     Attributes:
-        path: what was given: a SavedModel directory or a Keras archive.
-        name: the path without suffix; what is made of the model is named after it.
+        path: what was given.
+        name: what is made of the model is named after this path.
         identity: the `artifacts.identity` it had when it was opened.
-        directory: the SavedModel to convert: the given one, or a copy that goes with this object.
-        signature: the key of the signature.
+        directory: the SavedModel to convert: the given one, or one that goes with this object.
+        signature: the key of its signature.
         inputs: a dict of `samples.Input` by name.
+        recurrent: whether it has recurrent layers, and its batch size varies.
+        right: whose answers count as right, in words.
     """
 
-    def __init__(self, path):
-        """Open the model; say so where something other than itself has to be converted.
+    signature = "serving_default"
 
-        Raises:
-            Failure: it cannot be loaded, or has no signature to choose.
-        """
-        self.path, self.name = path, artifacts.stem(path)
+    def __init__(self, path, output):
+        """Take the path of the model, and where to write if not beside it."""
+        self.path, self.name = path, output or artifacts.stem(path)
         self.identity = artifacts.identity(path)
-        archive = f"{self.name}.keras"
-        with explained(path):
-            self._open(self._export(archive) if path == archive else self.name)
-            ops = self._ops()
-            varying = any(input.shape[:1] == (None,) for input in self.inputs.values())
-            # Keras 3 collects a recurrent layer's steps in a list of tensors. LiteRT must know
-            # their shape, and does with a batch of one.
-            if "TensorListReserve" in ops and varying and os.path.isfile(archive):
-                print(f"recurrent: exported again from {archive} with the batch fixed to 1")
-                self._open(self._export(archive, batch=1))
-                ops = self._ops()
-        self.loops = bool({"While", "StatelessWhile"} & ops)
-
-    def answers(self, runs):
-        """Return what the model answers: its outputs of each run by name, as arrays.
-
-        Args:
-            runs: a list with a dict for each run from names to arrays.
-
-        Raises:
-            Failure: an output is NaN or infinite.
-        """
-        results = []
-        for run in runs:
-            outputs = self._function(**{name: tf.constant(run[name]) for name in run})
-            results.append({name: values.numpy() for name, values in outputs.items()})
-            for name, values in results[-1].items():
-                if values.dtype.kind == "f" and not np.isfinite(values).all():
-                    message = f"output {name} of {self.path} is NaN or infinite: train it again"
-                    raise script.Failure(message)
-        return results
 
     def representative_dataset(self, runs, file):
         """Return runs as the converter wants them to calibrate: a function that iterates over them.
@@ -89,63 +74,250 @@ class Model:
             Failure: random inputs would calibrate nonsense; loops crash the converter.
         """
         if not file:
-            message = f"needs typical inputs: give --samples FILE or {self.name}.samples.npy"
-            raise script.Failure(message)
-        if self.loops:
+            beside = f"{artifacts.stem(self.path)}.samples.npy"
+            raise script.Failure(f"needs typical inputs: give --samples FILE or {beside}")
+        if self._ops & {"While", "StatelessWhile"}:
             message = "the converter crashes on loops (TensorFlow issue 75140): unroll them"
             raise script.Failure(message)
         return lambda: iter(runs)
 
-    def _open(self, directory):
-        """Load a SavedModel and choose its signature."""
-        try:
-            signatures = tf.saved_model.load(directory).signatures
-        except AttributeError:  # '_UserObject' object has no attribute 'add_slot'
-            print(f"{directory} was saved by Keras 2: converting a frozen copy")
-            directory = self._freeze(directory)
-            signatures = tf.saved_model.load(directory).signatures
-        key = next(iter(signatures)) if len(signatures) == 1 else "serving_default"
-        if key not in signatures:
-            has = list(signatures) or "none"
-            raise script.Failure(f"{directory} has no signature {key!r} but {has}")
-        self.directory, self.signature, self._function = directory, key, signatures[key]
-        self.inputs = {
-            name: samples.Input(tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype))
-            for name, spec in self._function.structured_input_signature[1].items()
-        }
-
-    def _ops(self):
-        """Return the names of the graph's operations, those of its functions too."""
-        graph = self._function.graph.as_graph_def()
-        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
-        return {node.op for node in nodes}
+    def _finite(self, outputs):
+        """Return the outputs of a run as arrays by name; raise `Failure` if one is not finite."""
+        arrays = {name: np.asarray(values) for name, values in outputs.items()}
+        for name, values in arrays.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                message = f"output {name} of {self.path} is NaN or infinite: train it again"
+                raise script.Failure(message)
+        return arrays
 
     def _aside(self):
-        """Make a directory beside the model that is removed with this object or at Ctrl-C."""
-        directory = tempfile.mkdtemp(dir=os.path.dirname(self.name) or ".", prefix=".new-")
+        """Make a directory beside the results that is removed with this object or at Ctrl-C."""
+        beside = os.path.dirname(self.name) or "."
+        os.makedirs(beside, exist_ok=True)
+        directory = tempfile.mkdtemp(dir=beside, prefix=".new-")
         script.at_interrupt(weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True))
         return directory
 
-    def _export(self, archive, batch=None):
-        """Export a Keras archive as a SavedModel, with the batch fixed if one is given."""
-        model = keras.models.load_model(archive, compile=False)
-        sequential = isinstance(model, keras.Sequential)
-        inputs = model.inputs[0] if sequential else model.input
-        outputs = keras.tree.flatten_with_path(model.outputs[0] if sequential else model.output)
-        if any(len(path) > 1 for path, _ in outputs):  # a signature's outputs are not nested
-            model = keras.Model(
-                inputs, {"_".join(map(str, path)): value for path, value in outputs}
-            )
+    def _save(self, function, specs, keep):
+        """Save a function as the SavedModel to convert, with its variables as constants.
 
-        def fixed(tensor):
-            return keras.InputSpec(
-                shape=(batch, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name
-            )
+        Constants are found once here, and not in each conversion again: that makes four conversions
+        of a large model several times faster.
 
-        directory = f"{self._aside()}/exported"
-        shapes = [keras.tree.map_structure(fixed, inputs)] if batch else None
-        model.export(directory, verbose=False, input_signature=shapes)
-        return directory
+        Args:
+            function: a `tf.function` of tensors that returns a dict of tensors.
+            specs: a list with a named `tf.TensorSpec` for each of its inputs.
+            keep: what holds the function's variables and tables.
+        """
+        with script.quiet():
+            traced = function.get_concrete_function()
+            constant = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+        module, names = tf.Module(), sorted(traced.structured_outputs)
+        if len(constant.inputs) == len(specs):
+            module.serve = tf.function(
+                lambda *tensors: dict(zip(names, constant(*tensors), strict=True)),
+                input_signature=specs,
+                autograph=False,
+            )
+        else:  # tables of words, for instance, cannot become constants
+            module.serve, module.keep = function, keep
+        self.directory = f"{self._aside()}/model"
+        tf.saved_model.save(
+            module,
+            self.directory,
+            signatures={self.signature: module.serve.get_concrete_function()},
+            options=tf.saved_model.SaveOptions(
+                experimental_custom_gradients=False
+            ),  # or swish fails
+        )
+
+    def _describe(self, function, specs):
+        """Note what the function of this model takes, and which operations its graph holds."""
+        self.inputs = {
+            spec.name: samples.Input(tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype))
+            for spec in specs
+        }
+        graph = function.graph.as_graph_def()
+        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+        self._ops = {node.op for node in nodes}
+        # Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their
+        # shape, and does with a batch of one.
+        varying = any(spec.shape[:1] == [None] for spec in specs)
+        self.recurrent = "TensorListReserve" in self._ops and varying
+        half = tf.float16.as_datatype_enum
+        self._half = any(node.attr["T"].type == half for node in nodes if "T" in node.attr)
+
+
+class Archive(Model):
+    """A Keras archive. The Keras model in inference mode is right.
+
+    `model.export` would leave layers of random augmentation switched on (Keras issues 19100 and
+    19108), so the model is traced here.
+    """
+
+    right = "the Keras model in inference mode"
+
+    def __init__(self, path, batch=None, output=None):
+        """Open the archive; say so where something other than itself has to be converted."""
+        super().__init__(path, output)
+        with script.doing(f"loading {path}"):
+            self._keras = archives.load(path)
+        with script.doing("tracing it in inference mode"):
+            function, specs = self._trace(batch)
+        if self.recurrent:
+            print("recurrent: the batch is fixed to 1; other sizes vary as before")
+            function, specs = self._trace(1)
+        with script.doing("making its variables constants"):
+            self._save(function, specs, self._keras)
+
+    def _trace(self, batch):
+        """Return the model as a `tf.function` and its inputs' specs, with a batch if one is given."""
+        specs, tensors = [], keras.tree.flatten(archives.inputs(self._keras))
+        for tensor in tensors:
+            shape = (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
+            name = re.sub(r"\W", "_", tensor.name)
+            specs.append(tf.TensorSpec(shape, tensor.dtype, name=name))
+        function = tf.function(
+            lambda *values: archives.call(self._keras, list(values)),
+            input_signature=specs,
+            autograph=False,
+        )
+        try:
+            self._describe(function.get_concrete_function(), specs)
+        except ValueError as error:
+            message = f"{self.path} does not take {batch} samples a run: {script.brief(error)}"
+            raise script.Failure(message) from error
+        return function, specs
+
+    def answers(self, runs):
+        """Return what the Keras model answers: its outputs of each run by name, as arrays.
+
+        Args:
+            runs: a list with a dict for each run from names to arrays.
+
+        Raises:
+            Failure: an output is NaN or infinite.
+        """
+        ends = [*keras.tree.flatten(archives.inputs(self._keras)), *self._keras.outputs]
+        if not all(end.shape[:1] == (None,) for end in ends):
+            return [self._answer(run) for run in runs]
+        results = []
+        for start in range(0, len(runs), 32):  # many at once: this takes a while for each call
+            portion = runs[start : start + 32]
+            together = {
+                name: np.concatenate([run[name] for run in portion]) for name in self.inputs
+            }
+            parts = {
+                name: np.split(values, len(portion))
+                for name, values in self._answer(together).items()
+            }
+            results += [{name: parts[name][i] for name in parts} for i in range(len(portion))]
+        return results
+
+    def _answer(self, run):
+        """Return the Keras model's outputs of a run by name; raise `Failure` if not finite."""
+        return self._finite(archives.call(self._keras, [run[name] for name in self.inputs]))
+
+    def dead_end(self, reason):
+        """Return the message for a conversion that was refused, with a way out."""
+        if "Random" in reason:
+            way = "It is random in inference too (training=True): build it without that"
+        else:
+            way = (
+                "Move what LiteRT cannot do, such as the preprocessing of text, out of the model"
+                " and convert the rest"
+            )
+        return f"{self.path} cannot be converted: {reason}. {way}"
+
+
+class SavedModel(Model):
+    """A SavedModel. What its signature answers is right."""
+
+    def __init__(self, path, signature=None, batch=None, output=None):
+        """Open the SavedModel; say so where something other than itself has to be converted."""
+        super().__init__(path, output)
+        self._open(artifacts.stem(path), signature)
+        self.right = f"the SavedModel's signature {self.signature}"
+        taken = self._function.structured_input_signature[1]
+        specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in taken.items()]
+        if batch:
+            for spec in specs:
+                if spec.shape.rank and spec.shape[0] not in (None, batch):
+                    message = f"{path} takes {spec.shape[0]} samples a run, not {batch}"
+                    raise script.Failure(f"{message}: omit --batch")
+            specs = [
+                tf.TensorSpec(
+                    [batch, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype, spec.name
+                )
+                for spec in specs
+            ]
+            names = [spec.name for spec in specs]
+            function = tf.function(
+                lambda *tensors: self._function(**dict(zip(names, tensors, strict=True))),
+                input_signature=specs,
+                autograph=False,
+            )
+            self._save(function, specs, self._loaded)
+        self._describe(self._function, specs)
+
+    def answers(self, runs):
+        """Return what the signature answers: its outputs of each run by name, as arrays.
+
+        Args:
+            runs: a list with a dict for each run from names to arrays.
+
+        Raises:
+            Failure: an output is NaN or infinite.
+        """
+        return [
+            self._finite(self._function(**{name: tf.constant(run[name]) for name in run}))
+            for run in runs
+        ]
+
+    def dead_end(self, reason):
+        """Return the message for a conversion that was refused, with a way out."""
+        archive = f"{artifacts.stem(self.path)}.keras"
+        give = f"give the archive: python 03_convert_model.py {archive}"
+        if "TensorList" in reason:
+            return (
+                f"{artifacts.stem(self.path)} is recurrent and its batch size varies, which LiteRT cannot run: save"
+                f" the model with model.save('{archive}') and {give}"
+            )
+        if "Random" in reason:
+            return (
+                f"{self.path} cannot be converted: {reason}. Its random layers (augmentation) are"
+                f" switched on, as model.export leaves them: {give}"
+            )
+        if self._half:
+            return (
+                f"{self.path} cannot be converted: {reason}, in float16, which it computes in"
+                f" (mixed_float16): {give}"
+            )
+        return (
+            f"{self.path} cannot be converted: {reason}. Move what LiteRT cannot do, such as the"
+            " preprocessing of text, out of the model and convert the rest"
+        )
+
+    def _open(self, directory, signature):
+        """Load a SavedModel and choose its signature."""
+        try:
+            self._loaded = tf.saved_model.load(directory)
+        except AttributeError:  # '_UserObject' object has no attribute 'add_slot'
+            print(f"{directory} was saved by Keras 2: converting a frozen copy")
+            directory = self._freeze(directory)
+            self._loaded = tf.saved_model.load(directory)
+        except Exception as error:  # a damaged file can make TensorFlow raise almost anything
+            message = f"{self.path} cannot be loaded: {script.brief(error)}"
+            raise script.Failure(message) from error
+        signatures = self._loaded.signatures
+        key = signature or (next(iter(signatures)) if len(signatures) == 1 else self.signature)
+        if key not in signatures:
+            message = f"{self.path} has no signature {key!r} but {list(signatures) or 'none'}"
+            choose = f"choose one: python 03_convert_model.py {self.path} --signature"
+            if signatures:
+                message += f"\n{choose} {next(iter(signatures))}"
+            raise script.Failure(message)
+        self.directory, self.signature, self._function = directory, key, signatures[key]
 
     def _freeze(self, directory):
         """Copy a SavedModel with its variables as constants.

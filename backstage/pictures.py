@@ -93,10 +93,9 @@ def graph(path):
     """
     try:
         with (
-            artifacts.whole(os.path.dirname(path) or ".") as aside,
+            artifacts.whole_file(path) as file,
             contextlib.redirect_stdout(None),  # pydot prints all that a failing `dot` says
         ):
-            file = f"{aside}/{os.path.basename(path)}"
             yield file
             if not os.path.exists(file):  # in a notebook, Keras only prints that `dot` is missing
                 raise ImportError

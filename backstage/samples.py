@@ -21,7 +21,7 @@ class Input(NamedTuple):
 
 
 def find(name):
-    """Return the file of samples beside a model: `NAME.samples.npy` or `.npz`, or else None."""
+    """Return the file of samples beside a model NAME: `NAME.samples.npy` or `.npz`, or None."""
     files = (f"{name}.samples.npy", f"{name}.samples.npz")
     return next((file for file in files if os.path.exists(file)), None)
 

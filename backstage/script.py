@@ -68,11 +68,13 @@ def number(default, help, least, most=None):
         value = int(text) if text.removeprefix("-").isdecimal() else None
         if value is None or value < least or (most is not None and value > most):
             limits = f"of {least} or more" if most is None else f"from {least} to {most}"
-            message = f"{text} is not a whole number {limits}: give one such as {default}"
+            message = f"{text} is not a whole number {limits}: give one such as {default or least}"
             raise argparse.ArgumentTypeError(message)
         return value
 
-    return {"default": default, "type": parse, "metavar": "N", "help": f"{help} ({default})"}
+    if default is not None:
+        help = f"{help} ({default})"
+    return {"default": default, "type": parse, "metavar": "N", "help": help}
 
 
 def start(description, install="-r requirements.txt", **options):
@@ -129,6 +131,7 @@ class Interrupt:
         """Handle the signal."""
         for function in self.tidy:
             function()
+        _wipe()
         os.write(self.stderr, f"{self.program}: interrupted\n".encode())
         sys.__stdout__.flush()
         os._exit(130)
@@ -139,6 +142,23 @@ def at_interrupt(function):
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupt):
         handler.tidy.append(function)
+
+
+@contextlib.contextmanager
+def doing(what):
+    """Say on a terminal what runs in this block; the line is gone when it has ended."""
+    if sys.stdout.isatty():
+        print(f"{what} …", end="", flush=True)
+    try:
+        yield
+    finally:
+        _wipe()
+
+
+def _wipe():
+    """Erase the line of a terminal that `doing` wrote."""
+    if sys.__stdout__.isatty():
+        print("\r\x1b[K", end="", file=sys.__stdout__, flush=True)
 
 
 @contextlib.contextmanager
@@ -183,7 +203,7 @@ def quiet_start():
     """Import TensorFlow and Keras in this block: without start-up notes, Keras on TensorFlow."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # goes before Keras's settings file
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-    with quiet():
+    with doing("starting TensorFlow"), quiet():
         yield
         import tensorflow as tf
 

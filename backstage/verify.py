@@ -50,6 +50,7 @@ class Table:
 
     Attributes:
         files: a dict from the variants that were saved to their paths.
+        errors: a dict from these variants to their errors, as parts of the range.
         sizes: a dict from these variants to the bytes of their files.
     """
 
@@ -60,8 +61,11 @@ class Table:
             model: a `models.Model`.
             runs: a list with a dict for each run from names to arrays.
         """
-        self.model, self.runs, self.expected = model, runs, model.answers(runs)
-        self.files, self.sizes = {}, {}
+        self.model, self.runs = model, runs
+        with script.doing(f"asking {model.right}"):
+            self.expected = model.answers(runs)
+        self.files, self.errors, self.sizes = {}, {}, {}
+        print(f"compared with {model.right}:")
         head = "variant            bytes   size  in/out          error  of range   one run  file"
         print(head)
 
@@ -81,7 +85,7 @@ class Table:
         """
         file, path = io.BytesIO(), f"{self.model.name}{suffix}"
         try:
-            with script.quiet():
+            with script.doing(variant), script.quiet():
                 yield file
                 content = file.getvalue()
                 results, dtypes, seconds = litert.run(content, self.runs, self.model.signature)
@@ -90,7 +94,7 @@ class Table:
             if self.files:
                 print(f"{variant:<14} not written: {reason}")
                 return
-            raise script.Failure(self._dead_end(reason)) from error
+            raise script.Failure(self.model.dead_end(reason)) from error
 
         relative, error = largest_error(results, self.expected)
         share = len(content) / next(iter(self.sizes.values()), len(content))
@@ -107,18 +111,5 @@ class Table:
         if not relative <= LOUD:
             print(f"{'':<13}  {variant} errs by {relative:.0%} of the output's range: more than 5%")
         artifacts.write(path, content)
-        self.files[variant], self.sizes[variant] = path, len(content)
-
-    def _dead_end(self, reason):
-        """Return the message for a model that cannot be converted, with a way out."""
-        name = self.model.name
-        if "TensorList" in reason:
-            return (
-                f"{name} is recurrent and its batch size varies, which LiteRT cannot run. Save the"
-                f" model with model.save('{name}.keras') and run:"
-                f" python 03_convert_model.py {name}.keras"
-            )
-        return (
-            f"{self.model.path} cannot be converted: {reason}. Move what LiteRT cannot do, such as"
-            " the preprocessing of text, out of the model and convert the rest"
-        )
+        self.files[variant], self.errors[variant] = path, relative
+        self.sizes[variant] = len(content)

@@ -56,6 +56,7 @@ class Double:
     """A model that says it doubles its input, but for what is added."""
 
     path, name, signature = "models/double.keras", "models/double", "serving_default"
+    right = "the double"
     inputs = {"x": samples.Input((1, 1), np.dtype("float32"))}
 
     def __init__(self, added):

@@ -1,0 +1,103 @@
+"""What is in a Keras archive? The model in float32, and what it computes in inference mode."""
+
+import contextlib
+import re
+
+import keras
+
+from backstage import artifacts, script
+
+
+@contextlib.contextmanager
+def explained(path):
+    """Load an archive in this block, and say in one line why that failed and what leads out.
+
+    Raises:
+        Failure: what the block raised, as this file's fault.
+    """
+    try:
+        yield
+    except Exception as error:  # a damaged file can make Keras raise almost anything
+        message = script.brief(error)
+        name = artifacts.stem(path)
+        own = re.search(r"(?:locate (?:class|function)|Unknown \w+:) '([^']+)'", message)
+        if "arbitrary code execution" in message:
+            why = "holds a Lambda layer: loading it would risk arbitrary code execution"
+        elif own:
+            why = f"holds {own[1].split('>')[-1]}, which is code of your own"
+        elif path.endswith((".h5", ".hdf5")):
+            reason = message[:200]
+            raise script.Failure(
+                f"{path} cannot be loaded by Keras 3: {reason}\nIf Keras 2 can, run there"
+                f' tf.saved_model.save(model, "{name}"), and here python 03_convert_model.py {name}'
+            ) from error
+        else:
+            raise script.Failure(f"{path} cannot be loaded: {message}") from error
+        raise script.Failure(
+            f'{path} cannot be loaded: it {why}.\nWhere that code is, call model.export("{name}"),'
+            f" and then: python 03_convert_model.py {name}"
+        ) from error
+
+
+def load(path):
+    """Return the Keras model of an archive, in float32 whatever it was trained in.
+
+    Raises:
+        Failure: it cannot be loaded, or has no inputs of its own.
+    """
+    with explained(path):
+        model = keras.models.load_model(path, compile=False)
+        policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
+        narrow = sorted(policies & {"mixed_float16", "mixed_bfloat16", "float16", "bfloat16"})
+        if narrow:
+            print(f"trained with {narrow[0]}: computed in float32")
+            model = _in_float32(model)
+    if not getattr(model, "inputs", None):
+        name = artifacts.stem(path)
+        raise script.Failure(
+            f'{path} holds a subclassed model: call model.export("{name}") in your own code, and'
+            f" then: python 03_convert_model.py {name}"
+        )
+    return model
+
+
+def _in_float32(model):
+    """Return a copy of a model that computes in float32, with the same weights."""
+
+    def widened(part):
+        if isinstance(part, dict):
+            return {key: widened(value) for key, value in part.items()}
+        if isinstance(part, list | tuple):
+            return type(part)(widened(value) for value in part)
+        narrow = part in ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+        return "float32" if narrow else part
+
+    copy = keras.saving.deserialize_keras_object(
+        widened(keras.saving.serialize_keras_object(model))
+    )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def inputs(model):
+    """Return a model's symbolic inputs as it takes them: one tensor, or a list or dict of them."""
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def call(model, values):
+    """Call a model in inference mode.
+
+    Args:
+        model: a Keras model.
+        values: a list of tensors or arrays, in the order of its flattened inputs.
+
+    Returns:
+        A dict of tensors: a dict's by its keys, others as `output_0`, `output_1` and so on, nested
+        ones as `outer_inner`.
+    """
+    outputs = model(keras.tree.pack_sequence_as(inputs(model), values), training=False)
+    named = {}
+    for path, tensor in keras.tree.flatten_with_path(outputs):
+        name = "_".join(map(str, path or (0,)))
+        named[name if isinstance((path or (0,))[0], str) else f"output_{name}"] = tensor
+    return named
