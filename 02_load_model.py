@@ -28,8 +28,9 @@ with script.quiet_start():
 # ## Load the Keras archive
 #
 # In the lesson `load_model` took the SavedModel directory; Keras 3 reads only its own archive. It
-# rebuilds the layers from the description in the archive and then fills in the weights. An
-# archive whose layers hold Python code (`Lambda`) is refused: it could run anything.
+# rebuilds the layers from the description in the archive and then fills in the weights;
+# `compile=False` leaves the optimizer out, as no training goes on here. An archive whose layers
+# hold Python code (`Lambda`) is refused: it could run anything.
 
 # %%
 import numpy as np
@@ -37,7 +38,7 @@ import numpy as np
 from backstage import archives
 
 with archives.explained(args.model):
-    loaded = keras.models.load_model(args.model)
+    loaded = keras.models.load_model(args.model, compile=False)
 print(f"loaded Keras model {args.model}")
 
 # %% [markdown]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import warnings
 
 import keras
 
@@ -16,12 +17,13 @@ def explained(path):
         Failure: what the block raised, as this file's fault.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Do not pass an `input_shape`")  # Keras, to itself
+            yield
     except Exception as error:  # a damaged file can make Keras raise almost anything
-        message = script.brief(error)
-        name = artifacts.stem(path)
-        own = re.search(r"(?:locate (?:class|function)|Unknown \w+:) '([^']+)'", message)
-        if "arbitrary code execution" in message:
+        message, story, name = script.brief(error), str(error), artifacts.stem(path)
+        own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
+        if "arbitrary code execution" in story:
             why = "holds a Lambda layer: loading it would risk arbitrary code execution"
         elif own:
             why = f"holds {own[1].split('>')[-1]}, which is code of your own"

@@ -171,7 +171,7 @@ class Archive(Model):
             self._save(function, specs, self._keras)
 
     def _trace(self, batch):
-        """Return the model as a `tf.function` and its inputs' specs, with a batch if one is given."""
+        """Return the model as a `tf.function`, with a batch if given, and the inputs' specs."""
         specs, tensors = [], keras.tree.flatten(archives.inputs(self._keras))
         for tensor in tensors:
             shape = (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
@@ -280,8 +280,8 @@ class SavedModel(Model):
         give = f"give the archive: python 03_convert_model.py {archive}"
         if "TensorList" in reason:
             return (
-                f"{artifacts.stem(self.path)} is recurrent and its batch size varies, which LiteRT cannot run: save"
-                f" the model with model.save('{archive}') and {give}"
+                f"{artifacts.stem(self.path)} is recurrent and its batch size varies, which LiteRT"
+                f" cannot run: save the model with model.save('{archive}') and {give}"
             )
         if "Random" in reason:
             return (

@@ -96,6 +96,11 @@ def start(description, install="-r requirements.txt", **options):
     for name, settings in options.items():
         parser.add_argument(name if checks[name] else f"--{name}", **settings)
 
+    def mistaken(message):
+        sys.exit(f"{parser.prog}: {message}\nIts options: python {parser.prog} --help")
+
+    parser.error = mistaken
+
     def report(kind, error, traceback):
         if issubclass(kind, ModuleNotFoundError):
             print(f"{parser.prog}: {brief(error)}: run pip install {install}", file=sys.stderr)

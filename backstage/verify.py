@@ -21,7 +21,8 @@ def largest_error(results, expected):
 
     Args:
         results: the outputs of each run: dicts from names to arrays.
-        expected: those that count as right, with the same names and shapes.
+        expected: those that count as right, with the same names. Where a size is another one, the
+            error is infinite.
     """
     errors = [(0.0, 0.0)]
     for name in expected[0]:
@@ -29,7 +30,9 @@ def largest_error(results, expected):
             np.concatenate([run[name].ravel().astype(float) for run in side])
             for side in (results, expected)
         )
-        if true.size:
+        if values.size != true.size:
+            errors.append((np.inf, np.inf))
+        elif true.size:
             error, largest = np.abs(values - true).max(), np.abs(true).max()
             errors.append((error / (max(np.ptp(true), largest / 100) or 1), error))
     return max(errors)
@@ -62,7 +65,7 @@ class Table:
             runs: a list with a dict for each run from names to arrays.
         """
         self.model, self.runs = model, runs
-        with script.doing(f"asking {model.right}"):
+        with script.doing(f"asking {model.right}"), script.quiet():
             self.expected = model.answers(runs)
         self.files, self.errors, self.sizes = {}, {}, {}
         print(f"compared with {model.right}:")
@@ -104,10 +107,16 @@ class Table:
             f"{seconds * 1e6:>7.0f} us  {os.path.basename(path)}"
         )
         if not self.files and not relative <= GATE:
-            raise script.Failure(
+            message = (
                 f"{path} was not written: it differs from {self.model.path} by {relative:.1e} of"
                 " the output's range, more than the 1e-4 that rounding can explain"
             )
+            if any(None in input.shape[1:] for input in self.model.inputs.values()):
+                message += (
+                    "\nLiteRT mistakes some sizes that vary (TimeDistributed): build the model with"
+                    " fixed ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
+                )
+            raise script.Failure(message)
         if not relative <= LOUD:
             print(f"{'':<13}  {variant} errs by {relative:.0%} of the output's range: more than 5%")
         artifacts.write(path, content)

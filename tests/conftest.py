@@ -1,6 +1,7 @@
 """Run the real scripts: in new interpreters, or in copies of one that has imported TensorFlow."""
 
 import atexit
+import ctypes
 import multiprocessing
 import os
 import re
@@ -71,6 +72,11 @@ def _in_child(script, arguments, cwd, output, prepare):
         raise SystemExit(1) from None
     finally:
         atexit._run_exitfuncs()  # multiprocessing leaves them out
+
+
+def give_up_write_to_everything():
+    """Drop CAP_DAC_OVERRIDE, so that permissions hold for root too, see capabilities(7)."""
+    ctypes.CDLL(None).prctl(24, 1)
 
 
 class Warm:

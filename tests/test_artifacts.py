@@ -1,6 +1,5 @@
 """Kills, full disks, stale files, two at once: nothing is lost, nothing half-written."""
 
-import ctypes
 import os
 import resource
 import shutil
@@ -8,7 +7,14 @@ import signal
 import sys
 
 import pytest
-from conftest import SignalAtStep, assert_clear_error, load_everything, run, steps_on_files
+from conftest import (
+    SignalAtStep,
+    assert_clear_error,
+    give_up_write_to_everything,
+    load_everything,
+    run,
+    steps_on_files,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,11 +50,6 @@ class Limit:
     def __call__(self):
         """Set the limit; writing beyond it raises OSError, as Python ignores the signal."""
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
-
-
-def give_up_write_to_everything():
-    """Drop CAP_DAC_OVERRIDE, so that permissions hold for root too, see capabilities(7)."""
-    ctypes.CDLL(None).prctl(24, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")

@@ -62,6 +62,58 @@ def mobilenet():
     return keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=10)
 
 
+def augmentation():
+    """Random layers nested in a functional model, and one in line."""
+    image = keras.Input((16, 16, 3))
+    augment = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.3)], name="augment")
+    x = layers.RandomZoom(0.5)(augment(image))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(x))
+    return keras.Model(image, layers.Dense(3)(layers.Dropout(0.5)(x)))
+
+
+def augmentation_alone():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.RandomTranslation(0.3, 0.3),
+            layers.RandomContrast(0.5),
+            layers.GaussianNoise(1.0),
+            layers.Flatten(),
+        ]
+    )
+
+
+def mixed_float16():
+    """A model as `keras.mixed_precision.set_global_policy("mixed_float16")` makes it."""
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    image = keras.Input((12, 12, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3)(image)))
+    x = layers.Reshape((-1, 4))(x)
+    x = layers.GlobalAveragePooling1D()(layers.MultiHeadAttention(2, 4)(x, x))
+    model = keras.Model(image, layers.Dense(2, "softmax", dtype="float32")(x))
+    keras.mixed_precision.set_global_policy("float32")
+    return model
+
+
+def swish():
+    image = keras.Input((16, 16, 3))
+    x = layers.Activation("swish")(layers.Conv2D(4, 3)(image))
+    return keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+def words():
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(50, 8, mask_zero=True)(tokens)
+    return keras.Model(tokens, layers.Dense(2)(layers.Bidirectional(layers.LSTM(6))(x)))
+
+
+def odd_names():
+    left, right = keras.Input((6,), name="b-in"), keras.Input((3,), name="a.in")
+    both = layers.Concatenate()([left, right])
+    return keras.Model([left, right], [layers.Dense(2)(both), layers.Dense(3)(right)])
+
+
+RECURRENT = ["lstm", "gru", "words"]
 MODELS = {
     function.__name__: function
     for function in [
@@ -74,5 +126,11 @@ MODELS = {
         lstm,
         gru,
         mobilenet,
+        augmentation,
+        augmentation_alone,
+        mixed_float16,
+        swish,
+        words,
+        odd_names,
     ]
 }
