@@ -1,5 +1,6 @@
 """What is this model? Any archive or SavedModel as one thing to convert and to compare with."""
 
+import builtins
 import os
 import re
 import shutil
@@ -9,9 +10,12 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from backstage import archives, artifacts, samples, script
+
+LARGE = 50_000_000  # bytes of weights, above which they stay variables
 
 
 def open(path, signature=None, batch=None, output=None):
@@ -99,37 +103,45 @@ class Model:
         return directory
 
     def _save(self, function, specs, keep):
-        """Save a function as the SavedModel to convert, with its variables as constants.
+        """Save a function as the SavedModel to convert, with its variables as constants if it can be.
 
         Constants are found once here, and not in each conversion again: that makes four conversions
-        of a large model several times faster.
+        of a model with many variables several times faster. It takes memory, a multiple of the
+        weights, and where those are large it is no faster.
 
         Args:
             function: a `tf.function` of tensors that returns a dict of tensors.
             specs: a list with a named `tf.TensorSpec` for each of its inputs.
             keep: what holds the function's variables and tables.
         """
-        with script.quiet():
-            traced = function.get_concrete_function()
-            constant = convert_variables_to_constants_v2(traced, lower_control_flow=False)
-        module, names = tf.Module(), sorted(traced.structured_outputs)
-        if len(constant.inputs) == len(specs):
-            module.serve = tf.function(
-                lambda *tensors: dict(zip(names, constant(*tensors), strict=True)),
-                input_signature=specs,
-                autograph=False,
-            )
-        else:  # tables of words, for instance, cannot become constants
-            module.serve, module.keep = function, keep
         self.directory = f"{self._aside()}/model"
-        tf.saved_model.save(
-            module,
-            self.directory,
-            signatures={self.signature: module.serve.get_concrete_function()},
-            options=tf.saved_model.SaveOptions(
-                experimental_custom_gradients=False
-            ),  # or swish fails
-        )
+        traced = function.get_concrete_function()
+        held = len(traced.inputs) - len(specs)  # by the function: variables, and tables of words
+        weights = sum(v.dtype.size * v.shape.num_elements() for v in traced.variables)
+        if held > len(traced.variables) or weights > LARGE:
+            archive = keras.export.ExportArchive()
+            archive.track(keep)
+            archive.add_endpoint(self.signature, function)
+            archive.write_out(self.directory, verbose=False)
+            return
+        with script.quiet():
+            constant = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+        info = tf.compat.v1.saved_model.build_tensor_info
+        names = sorted(traced.structured_outputs)  # as TensorFlow orders the outputs of a function
+        model = SavedModelProto(saved_model_schema_version=1)
+        graph = model.meta_graphs.add()
+        graph.meta_info_def.tags.append("serve")
+        graph.graph_def.CopyFrom(constant.graph.as_graph_def())
+        with constant.graph.as_default():
+            signature = tf.compat.v1.saved_model.build_signature_def(
+                {spec.name: info(end) for spec, end in zip(specs, constant.inputs, strict=True)},
+                {name: info(end) for name, end in zip(names, constant.outputs, strict=True)},
+                "tensorflow/serving/predict",
+            )
+        graph.signature_def[self.signature].CopyFrom(signature)
+        os.mkdir(self.directory)
+        with builtins.open(f"{self.directory}/saved_model.pb", "wb") as file:
+            file.write(model.SerializeToString())
 
     def _describe(self, function, specs):
         """Note what the function of this model takes, and which operations its graph holds."""
