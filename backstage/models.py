@@ -103,7 +103,7 @@ class Model:
         return directory
 
     def _save(self, function, specs, keep):
-        """Save a function as the SavedModel to convert, with its variables as constants if it can be.
+        """Save a function as the SavedModel to convert, with constants for variables if it can be.
 
         Constants are found once here, and not in each conversion again: that makes four conversions
         of a model with many variables several times faster. It takes memory, a multiple of the
