@@ -8,6 +8,8 @@ import keras
 
 from backstage import artifacts, script
 
+NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # dtype policies
+
 
 @contextlib.contextmanager
 def explained(path):
@@ -50,7 +52,7 @@ def load(path):
     with explained(path):
         model = keras.models.load_model(path, compile=False)
         policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
-        narrow = sorted(policies & {"mixed_float16", "mixed_bfloat16", "float16", "bfloat16"})
+        narrow = sorted(policies & set(NARROW))
         if narrow:
             print(f"trained with {narrow[0]}: computed in float32")
             model = _in_float32(model)
@@ -71,8 +73,7 @@ def _in_float32(model):
             return {key: widened(value) for key, value in part.items()}
         if isinstance(part, list | tuple):
             return type(part)(widened(value) for value in part)
-        narrow = part in ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
-        return "float32" if narrow else part
+        return "float32" if part in NARROW else part
 
     copy = keras.saving.deserialize_keras_object(
         widened(keras.saving.serialize_keras_object(model))

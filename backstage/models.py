@@ -85,6 +85,13 @@ class Model:
             raise script.Failure(message)
         return lambda: iter(runs)
 
+    def dead_end(self, reason):
+        """Return the message for a conversion that was refused, with a way out."""
+        return (
+            f"{self.path} cannot be converted: {reason}. Move what LiteRT cannot do, such as the"
+            " preprocessing of text, out of the model and convert the rest"
+        )
+
     def _finite(self, outputs):
         """Return the outputs of a run as arrays by name; raise `Failure` if one is not finite."""
         arrays = {name: np.asarray(values) for name, values in outputs.items()}
@@ -234,12 +241,8 @@ class Archive(Model):
         """Return the message for a conversion that was refused, with a way out."""
         if "Random" in reason:
             way = "It is random in inference too (training=True): build it without that"
-        else:
-            way = (
-                "Move what LiteRT cannot do, such as the preprocessing of text, out of the model"
-                " and convert the rest"
-            )
-        return f"{self.path} cannot be converted: {reason}. {way}"
+            return f"{self.path} cannot be converted: {reason}. {way}"
+        return super().dead_end(reason)
 
 
 class SavedModel(Model):
@@ -305,10 +308,7 @@ class SavedModel(Model):
                 f"{self.path} cannot be converted: {reason}, in float16, which it computes in"
                 f" (mixed_float16): {give}"
             )
-        return (
-            f"{self.path} cannot be converted: {reason}. Move what LiteRT cannot do, such as the"
-            " preprocessing of text, out of the model and convert the rest"
-        )
+        return super().dead_end(reason)
 
     def _open(self, directory, signature):
         """Load a SavedModel and choose its signature."""
