@@ -38,7 +38,7 @@ with script.quiet_start():
 # %% [markdown]
 # ## The SavedModel and its signature
 #
-# The converter reads SavedModels; a Keras archive is exported to one first. The **signature** is
+# The converter reads SavedModels; a Keras archive is made into one first. The **signature** is
 # the function to convert. Its inputs and outputs have names, and the converted model keeps them.
 
 # %%
@@ -69,7 +69,7 @@ print(f"{len(runs)} runs on {file or 'random inputs'}")
 # Weights and arithmetic stay float32, so nothing is lost.
 #
 # `table.variant` yields a file to write to. At the end of the block it runs what was written with
-# LiteRT, compares the answers with the SavedModel's, prints a row, and puts the file in its place.
+# LiteRT, compares the answers with the model's, prints a row, and puts the file in its place.
 # The error is the largest difference over all samples, also in relation to the range of the
 # outputs. A sound float32 conversion stays below a millionth of that range; beyond 1e-4 something
 # is wrong, and nothing is kept. Quantization costs accuracy, and only you know how much your task

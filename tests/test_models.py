@@ -218,7 +218,7 @@ def test_a_fixed_batch_of_saved_models(warm, pipeline, tmp_path, batch):
     np.testing.assert_allclose(output, model.predict(x, verbose=0), rtol=1e-6)
 
 
-def test_a_batch_that_does_not_fit(warm, models, tmp_path):
+def test_a_batch_that_does_not_fit(warm, tmp_path):
     class Module(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([4, 2], tf.float32, name="x")])
         def double(self, x):
