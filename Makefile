@@ -1,7 +1,7 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
-# make bench  measure the scripts against the lesson's code of 2021 (ten minutes)
+# make bench  measure the scripts against the lesson's code of 2021 (half an hour)
 # make fuzz   feed the scripts all the damaged files, not a tenth of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list

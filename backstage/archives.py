@@ -87,18 +87,31 @@ def inputs(model):
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def call(model, values):
+def weights(model):
+    """Return the arrays of a model's trainable and of its other variables: two lists."""
+    sides = model.trainable_variables, model.non_trainable_variables
+    return [[variable.numpy() for variable in side] for side in sides]
+
+
+def call(model, values, constants=None):
     """Call a model in inference mode.
 
     Args:
         model: a Keras model.
         values: a list of tensors or arrays, in the order of its flattened inputs.
+        constants: the arrays that stand for its trainable and for its other variables, in their
+            order: two lists. By default the variables are read.
 
     Returns:
         A dict of tensors: a dict's by its keys, others as `output_0`, `output_1` and so on, nested
         ones as `outer_inner`.
     """
-    outputs = model(keras.tree.pack_sequence_as(inputs(model), values), training=False)
+    packed = keras.tree.pack_sequence_as(inputs(model), values)
+    if constants:
+        with keras.name_scope(model.name):
+            outputs, _ = model.stateless_call(*constants, packed, training=False)
+    else:
+        outputs = model(packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):
         name = "_".join(map(str, path or (0,)))

@@ -1,6 +1,5 @@
 """What is this model? Any archive or SavedModel as one thing to convert and to compare with."""
 
-import builtins
 import os
 import re
 import shutil
@@ -10,12 +9,10 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from backstage import archives, artifacts, samples, script
 
-LARGE = 50_000_000  # bytes of weights, above which they stay variables
+LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 
 
 def open(path, signature=None, batch=None, output=None):
@@ -109,46 +106,26 @@ class Model:
         script.at_interrupt(weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True))
         return directory
 
-    def _save(self, function, specs, keep):
-        """Save a function as the SavedModel to convert, with constants for variables if it can be.
-
-        Constants are found once here, and not in each conversion again: that makes four conversions
-        of a model with many variables several times faster. It takes memory, a multiple of the
-        weights, and where those are large it is no faster.
+    def _save(self, function, held):
+        """Save a function as the SavedModel to convert.
 
         Args:
             function: a `tf.function` of tensors that returns a dict of tensors.
-            specs: a list with a named `tf.TensorSpec` for each of its inputs.
-            keep: what holds the function's variables and tables.
+            held: what holds the function's tables of words and the like, if it has any.
         """
+        traced, module = function.get_concrete_function(), tf.Module()
+        module.held = [*traced.variables]
+        resources = [end for end in traced.captured_inputs if end.dtype == tf.resource]
+        if len(resources) > len(traced.variables):
+            module.held.append(held)
         self.directory = f"{self._aside()}/model"
-        traced = function.get_concrete_function()
-        held = len(traced.inputs) - len(specs)  # by the function: variables, and tables of words
-        weights = sum(v.dtype.size * v.shape.num_elements() for v in traced.variables)
-        if held > len(traced.variables) or weights > LARGE:
-            archive = keras.export.ExportArchive()
-            archive.track(keep)
-            archive.add_endpoint(self.signature, function)
-            archive.write_out(self.directory, verbose=False)
-            return
-        with script.quiet():
-            constant = convert_variables_to_constants_v2(traced, lower_control_flow=False)
-        info = tf.compat.v1.saved_model.build_tensor_info
-        names = sorted(traced.structured_outputs)  # as TensorFlow orders the outputs of a function
-        model = SavedModelProto(saved_model_schema_version=1)
-        graph = model.meta_graphs.add()
-        graph.meta_info_def.tags.append("serve")
-        graph.graph_def.CopyFrom(constant.graph.as_graph_def())
-        with constant.graph.as_default():
-            signature = tf.compat.v1.saved_model.build_signature_def(
-                {spec.name: info(end) for spec, end in zip(specs, constant.inputs, strict=True)},
-                {name: info(end) for name, end in zip(names, constant.outputs, strict=True)},
-                "tensorflow/serving/predict",
-            )
-        graph.signature_def[self.signature].CopyFrom(signature)
-        os.mkdir(self.directory)
-        with builtins.open(f"{self.directory}/saved_model.pb", "wb") as file:
-            file.write(model.SerializeToString())
+        tf.saved_model.save(
+            module,
+            self.directory,
+            signatures={self.signature: traced},
+            # Where weights are constants, custom gradients (swish's, for instance) cannot be saved.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+        )
 
     def _describe(self, function, specs):
         """Note what the function of this model takes, and which operations its graph holds."""
@@ -181,23 +158,28 @@ class Archive(Model):
         super().__init__(path, output)
         with script.doing(f"loading {path}"):
             self._keras = archives.load(path)
+        # Variables would be read and made constants in each conversion again, which takes most of
+        # the time where they are many.
+        constants = archives.weights(self._keras)
+        if sum(array.nbytes for side in constants for array in side) > LARGE:
+            constants = None
         with script.doing("tracing it in inference mode"):
-            function, specs = self._trace(batch)
+            function = self._trace(batch, constants)
         if self.recurrent:
             print("recurrent: the batch is fixed to 1; other sizes vary as before")
-            function, specs = self._trace(1)
-        with script.doing("making its variables constants"):
-            self._save(function, specs, self._keras)
+            function = self._trace(1, constants)
+        with script.doing("saving it for the converter"):
+            self._save(function, self._keras)
 
-    def _trace(self, batch):
-        """Return the model as a `tf.function`, with a batch if given, and the inputs' specs."""
+    def _trace(self, batch, constants):
+        """Return the model as a `tf.function`, with a batch and with constant weights if given."""
         specs, tensors = [], keras.tree.flatten(archives.inputs(self._keras))
         for tensor in tensors:
             shape = (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
             name = re.sub(r"\W", "_", tensor.name)
             specs.append(tf.TensorSpec(shape, tensor.dtype, name=name))
         function = tf.function(
-            lambda *values: archives.call(self._keras, list(values)),
+            lambda *values: archives.call(self._keras, list(values), constants),
             input_signature=specs,
             autograph=False,
         )
@@ -206,10 +188,12 @@ class Archive(Model):
         except ValueError as error:
             message = f"{self.path} does not take {batch} samples a run: {script.brief(error)}"
             raise script.Failure(message) from error
-        return function, specs
+        return function
 
     def answers(self, runs):
         """Return what the Keras model answers: its outputs of each run by name, as arrays.
+
+        It lets go of the Keras model, as converting needs the memory. Another call loads it again.
 
         Args:
             runs: a list with a dict for each run from names to arrays.
@@ -217,9 +201,10 @@ class Archive(Model):
         Raises:
             Failure: an output is NaN or infinite.
         """
-        ends = [*keras.tree.flatten(archives.inputs(self._keras)), *self._keras.outputs]
+        model, self._keras = self._keras or archives.load(self.path), None
+        ends = [*keras.tree.flatten(archives.inputs(model)), *model.outputs]
         if not all(end.shape[:1] == (None,) for end in ends):
-            return [self._answer(run) for run in runs]
+            return [self._answer(model, run) for run in runs]
         results = []
         for start in range(0, len(runs), 32):  # many at once: this takes a while for each call
             portion = runs[start : start + 32]
@@ -228,14 +213,14 @@ class Archive(Model):
             }
             parts = {
                 name: np.split(values, len(portion))
-                for name, values in self._answer(together).items()
+                for name, values in self._answer(model, together).items()
             }
             results += [{name: parts[name][i] for name in parts} for i in range(len(portion))]
         return results
 
-    def _answer(self, run):
-        """Return the Keras model's outputs of a run by name; raise `Failure` if not finite."""
-        return self._finite(archives.call(self._keras, [run[name] for name in self.inputs]))
+    def _answer(self, model, run):
+        """Return a Keras model's outputs of a run by name; raise `Failure` if not finite."""
+        return self._finite(archives.call(model, [run[name] for name in self.inputs]))
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""
@@ -272,7 +257,7 @@ class SavedModel(Model):
                 input_signature=specs,
                 autograph=False,
             )
-            self._save(function, specs, self._loaded)
+            self._save(function, self._loaded)
         self._describe(self._function, specs)
 
     def answers(self, runs):

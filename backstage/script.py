@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import shlex
 import signal
@@ -208,11 +209,14 @@ def quiet_start():
     """Import TensorFlow and Keras in this block: without start-up notes, Keras on TensorFlow."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # goes before Keras's settings file
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
+    gc.disable()  # hundreds of modules are imported to stay: looking for garbage takes 0.5 s
     with doing("starting TensorFlow"), quiet():
         yield
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # looks for GPUs, which has its own notes
+    gc.freeze()
+    gc.enable()
     tf.get_logger().setLevel("ERROR")
     # The converter uses what TensorFlow calls deprecated.
     warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")

@@ -1,6 +1,7 @@
 """Does the file still compute the same? The error, the gate, a row of the table."""
 
 import contextlib
+import gc
 import io
 import os
 import re
@@ -89,6 +90,7 @@ class Table:
         file, path = io.BytesIO(), f"{self.model.name}{suffix}"
         try:
             with script.doing(variant), script.quiet():
+                gc.collect()  # graphs and Keras models are circles, which keep much memory
                 yield file
                 content = file.getvalue()
                 results, dtypes, seconds = litert.run(content, self.runs, self.model.signature)

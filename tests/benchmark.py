@@ -2,7 +2,7 @@
 
 Run it with `make bench`, on a machine that does nothing else. What is compared runs alternately in
 one go; each figure is the median of the rounds, with the smallest and the largest behind it. The
-figures go to build/benchmark.json too. It takes nine and a half minutes on two cores.
+figures go to build/benchmark.json too. It takes half an hour on two cores.
 """
 
 import importlib.metadata

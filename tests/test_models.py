@@ -18,6 +18,8 @@ from conftest import (
 from tensorflow import keras
 from tensorflow.keras import layers
 
+from backstage.models import open as open_model
+
 RNG = np.random.default_rng(7)
 
 
@@ -134,6 +136,23 @@ def test_text_is_refused_with_ops_and_layer(warm, tmp_path):
     process = warm("03_convert_model.py", "text.keras", cwd=tmp_path)
     assert_clear_error(process, "text.keras", "StringLower", "layer words", "out of the model")
     assert not list(tmp_path.glob("*.tflite"))
+
+
+def test_large_archives_are_converted_from_variables(warm, tmp_path):
+    wide = [layers.Dense(3600, activation="swish"), layers.Dense(3600), layers.Dense(2)]
+    keras.Sequential([keras.Input((4,)), *wide]).save(tmp_path / "wide.keras")
+    process = warm("03_convert_model.py", "wide.keras", cwd=tmp_path)
+    assert_converted(process, tmp_path / "wide.keras")
+
+
+def test_a_model_answers_again_after_it_was_let_go_of(models, tmp_path):
+    path, x = str(models / "normalization.keras"), RNG.normal(size=(2, 3)).astype("float32")
+    expected = keras.models.load_model(path).predict(x, verbose=0)
+    model = open_model(path, output=str(tmp_path / "again"))
+    (name,) = model.inputs
+    for answers in [model.answers([{name: row[None]} for row in x]) for _ in range(2)]:
+        values = [answer["output_0"][0] for answer in answers]
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
 def test_signatures(warm, tmp_path):
