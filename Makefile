@@ -1,7 +1,9 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
+# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT)
+# make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
-# make bench  measure the scripts against the lesson's code of 2021 (half an hour)
+# make bench  measure the scripts against the lesson's code of 2021 (twenty minutes)
 # make fuzz   feed the scripts all the damaged files, not a tenth of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list
@@ -13,9 +15,13 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
 rooms := $(wildcard backstage/*.py)
+extra := .venv/extra-$(version)
+# LiteRT.js has a build for browsers with relaxed SIMD and one for others.
+builds := litert_wasm_internal litert_wasm_compat_internal
 
-.PHONY: all deploy notebooks test bench fuzz clean help graphviz
+.PHONY: all deploy browser microcontroller notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: deploy
 
@@ -42,6 +48,32 @@ saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
 deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
 		saved_model/my_model.int8.tflite saved_model/my_model.variants.png
 	.venv/bin/python 04_deploy_tflite.py
+
+browser: build/browser $(extra)-browser
+	@.venv/bin/python browser/serve.py
+
+# The page wants files with a fixed batch, so they are converted anew.
+build/browser: $(wildcard browser/*) 03_convert_model.py $(rooms) saved_model/my_model/saved_model.pb \
+		saved_model/my_model.samples.npy
+	@command -v npm >/dev/null || { echo "npm is missing. Install it with" \
+	  "'sudo apt-get install npm' or 'brew install node'." >&2; exit 1; }
+	rm -rf build/npm build/browser.new
+	mkdir -p build/npm build/browser.new/litert/wasm
+	cp browser/package*.json build/npm
+	npm ci --prefix build/npm --no-audit --no-fund --loglevel=error
+	cp browser/index.html browser/page.js browser/style.css build/browser.new
+	cp build/npm/node_modules/@litertjs/core/dist/index.js build/browser.new/litert/core.js
+	cp build/npm/node_modules/@litertjs/wasm-utils/dist/index.js \
+	  build/browser.new/litert/wasm-utils.js
+	cp $(foreach build,$(builds),build/npm/node_modules/@litertjs/core/wasm/$(build).*) \
+	  build/browser.new/litert/wasm
+	.venv/bin/python 03_convert_model.py --batch 1 --output build/browser.new/my_model
+	rm -rf $@
+	mv build/browser.new $@
+
+microcontroller: $(extra)-microcontroller \
+		$(if $(MODEL),,saved_model/my_model.tflite saved_model/my_model.int8.tflite)
+	@.venv/bin/python microcontroller/run.py $(MODEL)
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks
@@ -82,6 +114,16 @@ $(installed): requirements.txt
 
 $(tools): tests/requirements.txt $(installed)
 	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(extra)-browser: browser/requirements.txt $(installed)
+	.venv/bin/pip install --quiet --disable-pip-version-check -r browser/requirements.txt
+	@touch $@
+
+$(extra)-microcontroller: microcontroller/requirements.txt $(installed)
+	@.venv/bin/pip install --quiet --disable-pip-version-check -r microcontroller/requirements.txt || \
+	  { echo "tflite-micro could not be installed: its builds are for Linux" \
+	    "on x86_64 with Python 3.11 to 3.14" >&2; exit 1; }
 	@touch $@
 
 graphviz:
