@@ -128,3 +128,23 @@ with litert.explained(args.model, args.input, interpreter):
         if os.path.basename(args.model).startswith("my_model."):
             (x,) = run.values()
             print(f"the lesson's function, 100x+5: {litert.text(x * 100 + 5)}")
+
+# %% [markdown]
+# ## Where each file runs
+#
+# Android and iOS have this same interpreter. A browser has **LiteRT.js**, a microcontroller
+# **tflite-micro**, and neither takes every file. `make browser` and `make microcontroller` try
+# them:
+#
+# | file | LiteRT | browser | microcontroller |
+# |---|---|---|---|
+# | float32 | runs | runs, with a fixed batch | runs, in 1,200 bytes of RAM |
+# | float16 | runs | runs, with a fixed batch | refused |
+# | dynamic range | runs | runs, with a fixed batch | runs, for nothing was quantized |
+# | full integer | runs | refused | runs, in 1,328 bytes of RAM |
+#
+# LiteRT.js plans its memory when it loads a file, so no size may vary: `--batch 1` in stage 3 fixes
+# the batch. Its inputs cannot be int8. A microcontroller often computes with integers only, and
+# **full integer** was made for it: in a larger network it takes a quarter of the room in flash
+# and less than half of the RAM. float16 would have to be widened to float32 there, in RAM that such
+# a board does not have, and of dynamic range it lacks the mixed operations.

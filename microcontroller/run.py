@@ -22,10 +22,11 @@ args = script.start(
     ),
 )
 
-import contextlib
+import multiprocessing
 import os
 import re
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -43,23 +44,8 @@ VARIANTS = {
 ARENA = 64 * 2**20  # bytes: more than any board has; what was used of it is reported
 
 
-@contextlib.contextmanager
-def said():
-    """Collect what C++ code writes to stderr in this block, as lines in the list that it yields."""
-    lines, stderr = [], os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            file.seek(0)
-            lines += file.read().decode(errors="replace").splitlines()
-
-
-def on_micro(content, runs, inputs, outputs):
-    """Run a `.tflite` file with tflite-micro.
+def answers(content, runs, inputs, outputs):
+    """Run a `.tflite` file with tflite-micro, which then writes to stderr what memory it used.
 
     Args:
         content: the file's bytes.
@@ -68,31 +54,45 @@ def on_micro(content, runs, inputs, outputs):
         outputs: those of the output tensors.
 
     Returns:
-        The outputs of each run by name, in real numbers, and the bytes of the arena that were used.
+        The outputs of each run by name, in real numbers.
+
+    Raises:
+        RuntimeError: tflite-micro refuses the file.
+    """
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=ARENA)
+    results = []
+    for run in runs:
+        for index, (name, tensor) in enumerate(inputs.items()):
+            interpreter.set_input(litert.quantize(run[name], tensor), index)
+        interpreter.invoke()
+        results.append(
+            {
+                name: litert.dequantize(np.copy(interpreter.get_output(index)), tensor)
+                for index, (name, tensor) in enumerate(outputs.items())
+            }
+        )
+    interpreter.print_allocations()
+    return results
+
+
+def on_micro(*arguments):
+    """Return the `answers` of tflite-micro and the bytes of the arena that it used.
+
+    It runs in a process of its own, since it aborts on some files.
 
     Raises:
         Failure: tflite-micro refuses the file, in its own words.
     """
-    try:
-        with said() as lines:
-            interpreter = runtime.Interpreter.from_bytes(content, arena_size=ARENA)
-            results = []
-            for run in runs:
-                for index, (name, tensor) in enumerate(inputs.items()):
-                    interpreter.set_input(litert.quantize(run[name], tensor), index)
-                interpreter.invoke()
-                stored = [np.copy(interpreter.get_output(i)) for i in range(len(outputs))]
-                results.append(
-                    {
-                        name: litert.dequantize(values, tensor)
-                        for values, (name, tensor) in zip(stored, outputs.items(), strict=True)
-                    }
-                )
-            interpreter.print_allocations()
-    except (RuntimeError, ValueError) as error:
-        reason = lines[0] if lines else script.brief(error)
+    with tempfile.TemporaryFile() as file:
+        redirect = os.dup2, (file.fileno(), 2)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), *redirect) as pool:
+            error = (future := pool.submit(answers, *arguments)).exception()
+        file.seek(0)
+        said = file.read().decode(errors="replace").strip()
+    if error:
+        reason = said.splitlines()[0] if said else "tflite-micro aborts, and says nothing"
         raise script.Failure(reason.removeprefix("tensorflow/lite/micro/")) from error
-    return results, int(re.search(r"allocation total (\d+) bytes", "\n".join(lines))[1])
+    return future.result(), int(re.search(r"allocation total (\d+) bytes", said)[1])
 
 
 def described(kind, name, tensor):
