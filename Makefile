@@ -21,7 +21,6 @@ builds := litert_wasm_internal litert_wasm_compat_internal
 
 .PHONY: all deploy browser microcontroller notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
-.SECONDARY:
 
 all: deploy
 

@@ -10,7 +10,7 @@ const VARIANTS = [
 const TEXTS = {
   en: {
     error: "error",
-    time: "one inference",
+    time: "one run",
     size: "file",
     bytes: (n) => `${n.toLocaleString("en")} bytes`,
     refused: "LiteRT.js refuses this file: ",

@@ -133,7 +133,7 @@ def test_each_variant_has_an_error_a_time_and_a_size(visit, site):
     cards = visit("?x=200").locator("#variants li").all_inner_texts()
     for card, suffix in zip(cards[:3], ["", ".quant", ".dynamic"], strict=True):
         size = (site / f"build/browser/my_model{suffix}.tflite").stat().st_size
-        assert re.search(r"error\s+[+−][\d.e-]+\s+one inference\s+[\d.]+ (µs|ms)", card), card
+        assert re.search(r"error\s+[+−][\d.e-]+\s+one run\s+[\d.]+ (µs|ms)", card), card
         assert f"{size:,} bytes" in card
 
 

@@ -139,6 +139,7 @@ def test_text_is_refused_with_ops_and_layer(warm, tmp_path):
 
 
 def test_large_archives_are_converted_from_variables(warm, tmp_path):
+    keras.utils.set_random_seed(1)
     wide = [layers.Dense(3600, activation="swish"), layers.Dense(3600), layers.Dense(2)]
     keras.Sequential([keras.Input((4,)), *wide]).save(tmp_path / "wide.keras")
     process = warm("03_convert_model.py", "wide.keras", cwd=tmp_path)
