@@ -125,3 +125,12 @@ with pictures.graph(f"{saved_path}.png") as file:
         dpi=96,
     )
 picture  # a notebook shows it
+
+# %% [markdown]
+# ## Try next
+#
+# - Train with `--seed 2` in stage 1, then run this again: every weight is another, and the
+#   predictions are those that stage 1 printed this time.
+# - `rankdir="LR"` in the last cell: the graph runs from left to right.
+# - Call the signature with `test_input.astype("float64")`: it refuses, for it `was expected to be a
+#   float tensor but is a double tensor`. A signature converts nothing.

@@ -148,3 +148,14 @@ with litert.explained(args.model, args.input, interpreter):
 # **full integer** was made for it: in a larger network it takes a quarter of the room in flash
 # and less than half of the RAM. float16 would have to be widened to float32 there, in RAM that such
 # a board does not have, and of dynamic range it lacks the mixed operations.
+
+# %% [markdown]
+# ## Try next
+#
+# - Many at once, `--input saved_model/my_model.samples.npy`: the batch varies, so all hundred
+#   samples go through in one run, of the shape (100, 1).
+# - `np.save("far.npy", np.float32([[500]]))`, then
+#   `python 04_deploy_tflite.py saved_model/my_model.int8.tflite --input far.npy`: 500 is stored as
+#   127, the largest int8, and the output is 19,905, as for x = 199.
+# - The same with `my_model.quant.tflite`: 50,011, which is 6 too much. float16 keeps three decimal
+#   digits of each weight.

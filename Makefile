@@ -1,6 +1,8 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
 # make browser    build the page that runs the files in a browser, and serve it (HOST, PORT)
 # make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
+# make book       build the lesson as web pages in Korean and English, in build/book
+# make book-texts update docs/locale after a change of the chapters' texts
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
 # make bench  measure the scripts against the lesson's code of 2021 (twenty minutes)
@@ -19,7 +21,7 @@ extra := .venv/extra-$(version)
 # LiteRT.js has a build for browsers with relaxed SIMD and one for others.
 builds := litert_wasm_internal litert_wasm_compat_internal
 
-.PHONY: all deploy browser microcontroller notebooks test bench fuzz clean help graphviz
+.PHONY: all book book-texts deploy browser microcontroller notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
 
 all: deploy
@@ -74,6 +76,32 @@ microcontroller: $(extra)-microcontroller \
 		$(if $(MODEL),,saved_model/my_model.tflite saved_model/my_model.int8.tflite)
 	@.venv/bin/python microcontroller/run.py $(MODEL)
 
+sphinx := .venv/bin/sphinx-build -W --keep-going --quiet -c docs
+
+book: build/book/source
+	for language in en ko; do \
+	  $(sphinx) -D language=$$language -d build/book/$$language.doctrees \
+	    build/book/source/$$language build/book/$$language || exit; \
+	done
+	cp docs/start.html build/book/index.html
+	@echo "The book is at build/book/index.html"
+
+book-texts: build/book/source
+	$(sphinx) -b gettext build/book/source/en build/book/texts
+	rm $(foreach page,own_model phone microcontroller changes,build/book/texts/$(page).pot)
+	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko
+
+# Sphinx reads one directory a language: they differ in the README, whose sections are pages.
+.PHONY: build/book/source
+build/book/source: notebooks $(extra)-book
+	rm -rf build/book
+	for language in en ko; do \
+	  mkdir -p $@/$$language/docs && \
+	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
+	done
+	cp README.md $@/en/README.md
+	cp README.ko.md $@/ko/README.md
+
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks
 	for script in 0*.py; do \
@@ -113,6 +141,10 @@ $(installed): requirements.txt
 
 $(tools): tests/requirements.txt $(installed)
 	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(extra)-book: docs/requirements.txt $(tools)
+	.venv/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
 $(extra)-browser: browser/requirements.txt $(installed)

@@ -1,0 +1,101 @@
+"""How is the book made? The notebooks as chapters, and sections of the READMEs, with Sphinx."""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.search import SearchLanguage, languages
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+project = "TensorFlow Lite"
+html_title = "TensorFlow Lite, from training to the device"
+copyright = "the authors"
+language = "en"
+
+extensions = ["myst_nb", "sphinx_copybutton"]
+exclude_patterns = ["README.md"]
+suppress_warnings = ["myst.header"]  # a section of a README begins with a heading of level two
+myst_enable_extensions = ["dollarmath", "html_image"]
+nb_execution_mode = "off"  # `make notebooks` ran them
+nb_merge_streams = True
+
+locale_dirs = [str(Path(__file__).parent / "locale")]
+gettext_compact = False
+gettext_uuid = False
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+templates_path = ["_templates"]
+html_show_copyright = False
+html_show_sphinx = False
+html_show_sourcelink = False
+html_copy_source = False
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "language.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+html_math_renderer = "mathml"
+copybutton_selector = "div.cell_input pre, div.highlight-sh pre"
+
+
+class Korean(SearchLanguage):
+    """Korean words end in particles: each is found by its beginnings of two syllables or more."""
+
+    lang = "ko"
+    language_name = "Korean"
+
+    def split(self, input):
+        """Return the words of a text, and the beginnings of those in Hangul."""
+        words = re.findall(r"\w+", input)
+        return [
+            part
+            for word in words
+            for part in (
+                [word[:length] for length in range(2, len(word))] if word[0] >= "가" else []
+            )
+            + [word]
+        ]
+
+    def word_filter(self, stemmed_word):
+        """Return whether a word goes into the index."""
+        return len(stemmed_word) > 1
+
+
+class Alternative(SphinxPostTransform):
+    """Pictures that a cell has drawn are named after the section in which they stand."""
+
+    default_priority = 900
+
+    def run(self, **settings):
+        """Write the text of the section's title as the picture's alternative."""
+        for picture in self.document.findall(nodes.image):
+            if "alt" not in picture and (section := _section(picture)):
+                picture["alt"] = section.next_node(nodes.title).astext()
+
+
+def _section(node):
+    while node is not None and not isinstance(node, nodes.section):
+        node = node.parent
+    return node
+
+
+def visit_math(translator, node):
+    """Write a formula as MathML, which browsers draw themselves."""
+    block = isinstance(node, nodes.math_block)
+    translator.body.append(tex2mathml(node.astext(), as_block=block))
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Tell Sphinx of the above."""
+    languages["ko"] = Korean
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.add_post_transform(Alternative)
