@@ -9,7 +9,7 @@ from sphinx.search import SearchLanguage, languages
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 project = "TensorFlow Lite"
-html_title = "TensorFlow Lite, from training to the device"
+html_title = "TensorFlow Lite"
 copyright = "the authors"
 language = "en"
 
@@ -32,6 +32,7 @@ html_show_copyright = False
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # it is fetched, which browsers forbid to pages on a disk
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
