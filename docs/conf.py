@@ -33,16 +33,6 @@ html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False
 html_show_search_summary = False  # it is fetched, which browsers forbid to pages on a disk
-html_sidebars = {
-    "**": [
-        "sidebar/brand.html",
-        "language.html",
-        "sidebar/search.html",
-        "sidebar/scroll-start.html",
-        "sidebar/navigation.html",
-        "sidebar/scroll-end.html",
-    ]
-}
 html_math_renderer = "mathml"
 copybutton_selector = "div.cell_input pre, div.highlight-sh pre"
 
