@@ -12,7 +12,10 @@ DIRECTORY = "build/browser"
 def reachable():
     """Return this computer's address in its network; no packet is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
+        except OSError as error:
+            sys.exit(f"no phone can reach this computer: {error.strerror}. Join a network first")
         return probe.getsockname()[0]
 
 
@@ -35,10 +38,13 @@ port = server.server_port
 address = f"http://{reachable() if host == '0.0.0.0' else host}:{port}/"
 print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
 if host == "0.0.0.0":
-    import segno
-
-    segno.make(address).terminal(compact=True)
-    sys.stdout.flush()
+    try:
+        import segno
+    except ModuleNotFoundError:
+        print("For a QR code: pip install -r browser/requirements.txt", flush=True)
+    else:
+        segno.make(address).terminal(compact=True)
+        sys.stdout.flush()
 try:
     server.serve_forever()
 except KeyboardInterrupt:
