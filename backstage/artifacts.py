@@ -18,7 +18,10 @@ def is_archive(path):
 
 
 def archive(path):
-    """Raise `Failure` if a Keras archive is not there."""
+    """Raise `Failure` if a Keras archive is not there, or something else is."""
+    if os.path.isdir(path) and not is_archive(path):
+        way_out = f"python 02_load_model.py {stem(path)}.keras"
+        raise script.Failure(f"{path} is a directory, not a Keras archive: {way_out}")
     _require(path, "01_create_model.py", "archive")
 
 

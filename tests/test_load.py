@@ -44,6 +44,9 @@ def test_stage_2_summarises_large_weights(warm, models, tmp_path):
     drawn = (tmp_path / "mobilenet.png").exists()
     assert ("saved mobilenet.png" if drawn else "mobilenet.png was not drawn") in process.stdout
     assert_clear_error(warm("02_load_model.py", "no.keras", cwd=tmp_path), "no.keras is missing")
+    (tmp_path / "saved").mkdir()
+    process = warm("02_load_model.py", "saved/", cwd=tmp_path)
+    assert_clear_error(process, "saved/ is a directory", "python 02_load_model.py saved.keras")
 
 
 def test_code_in_an_archive_is_refused(warm, tmp_path):
