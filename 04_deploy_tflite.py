@@ -148,8 +148,7 @@ with litert.explained(args.model, args.input, interpreter):
 # **full integer** was made for it: in a larger network it takes a quarter of the room in flash
 # and less than half of the RAM. float16 would have to be widened to float32 there, in RAM that such
 # a board does not have, and of dynamic range it lacks the mixed operations.
-
-# %% [markdown]
+#
 # ## Try next
 #
 # - Many at once, `--input saved_model/my_model.samples.npy`: the batch varies, so all hundred
