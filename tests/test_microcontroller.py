@@ -42,6 +42,7 @@ def test_the_header_holds_the_file(lesson):
     array = header.split("= {\n")[1]
     assert bytes(int(byte, 16) for byte in re.findall("0x(..),", array)) == content
     assert f"my_model_length = {len(content)}," in header
+    assert "alignas(16) static const unsigned char my_model[" in header
     assert re.search(r"// input  \S+: float32 \[1, 1\], real numbers as they are", header)
 
 
