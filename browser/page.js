@@ -23,7 +23,8 @@ const TEXTS = {
     random: "on random numbers",
     running: "Running …",
     notModel: "is not a .tflite file: a model begins with other bytes.",
-    varies: "has an input whose size varies. Convert it with a fixed one: ",
+    varies: "has an input whose batch varies. Convert it with a fixed one: ",
+    variesInside: "has an input whose size varies. Build the model with a fixed one, such as ",
     cannotRun: "cannot run here: ",
   },
   ko: {
@@ -41,7 +42,8 @@ const TEXTS = {
     random: "(무작위 입력)",
     running: "실행 중 …",
     notModel: "은(는) .tflite 파일이 아닙니다. 모델 파일과 첫 바이트가 다릅니다.",
-    varies: "에는 크기가 정해지지 않은 입력이 있습니다. 크기를 고정해 다시 변환하세요: ",
+    varies: "에는 배치가 정해지지 않은 입력이 있습니다. 배치를 고정해 다시 변환하세요: ",
+    variesInside: "에는 크기가 정해지지 않은 입력이 있습니다. 크기를 고정해 모델을 다시 만드세요. 예: ",
     cannotRun: "을(를) 여기서 실행할 수 없습니다: ",
   },
 };
@@ -252,8 +254,9 @@ async function tryOwn(file) {
   } catch (error) {
     const message = element("p", name);
     if (reason(error).includes("ranked tensor type")) {
-      const command = `python 03_convert_model.py MODEL --batch 1`;
-      message.append(` ${texts.varies}`, element("code", command));
+      const inside = model.getInputDetails().some(({ shape }) => shape.slice(1).includes(-1));
+      const way = inside ? "keras.Input((32, 5))" : "python 03_convert_model.py MODEL --batch 1";
+      message.append(` ${inside ? texts.variesInside : texts.varies}`, element("code", way));
     } else {
       message.append(` ${texts.cannotRun}${reason(error)}`);
     }

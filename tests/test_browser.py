@@ -202,12 +202,15 @@ def test_an_own_file_answers_as_in_python(visit, site, models, warm):
     assert re.search(r"input\s+\S+\s+float32 \[1, 16, 16, 3\]", shown.inner_text())
 
 
-def test_own_files_that_cannot_run(visit, site, pipeline, tmp_path):
+def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path):
     page = visit()
     (tmp_path / "notes.tflite").write_text("not a model, but some text\n")
     assert "notes.tflite is not a .tflite file" in own(page, tmp_path / "notes.tflite").inner_text()
     shown = own(page, pipeline[0] / "saved_model/my_model.tflite")
     api.expect(shown).to_contain_text("python 03_convert_model.py MODEL --batch 1")
+    process = warm("03_convert_model.py", "lstm.keras", "--output", tmp_path / "lstm", cwd=models)
+    assert process.returncode == 0, process.stderr
+    api.expect(own(page, tmp_path / "lstm.tflite")).to_contain_text("keras.Input((32, 5))")
     shown = own(page, site / "build/browser/my_model.int8.tflite")
     api.expect(shown).to_contain_text("cannot run here: ")
     content = (site / "build/browser/my_model.tflite").read_bytes()
