@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).parent.parent
+CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"]  # the names it has
+CHROMIUM = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 STEPS = [
     "01_create_model.py",
     "02_load_model.py",

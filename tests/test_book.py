@@ -3,18 +3,15 @@
 import html.parser
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import CHROMIUM, REPOSITORY
 
 pytest.importorskip("sphinx", reason="Sphinx is missing: run make book")
 from babel.messages.pofile import read_po
 
-NAMES = ["chromium", "chromium-browser", "google-chrome"]
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 CHAPTERS = ["01_create_model", "02_load_model", "03_convert_model", "04_deploy_tflite"]
 PAGES = ["index", *CHAPTERS, "own_model", "phone", "microcontroller", "changes"]
 CATALOGUES = REPOSITORY / "docs/locale/ko/LC_MESSAGES"

@@ -11,11 +11,9 @@ import urllib.request
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY
+from conftest import CHROMIUM, REPOSITORY
 
 api = pytest.importorskip("playwright.sync_api", reason="make test installs playwright")
-NAMES = ["chromium", "chromium-browser", "google-chrome"]
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 LITERT = REPOSITORY / "build/browser/litert"
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed: apt-get install chromium"),
