@@ -60,8 +60,7 @@ print(f"model {model.path}, signature {key}")
 from backstage import samples
 
 file = args.samples or samples.find(artifacts.stem(args.model))
-runs = samples.typical(file, model) if file else samples.at_random(model.inputs)
-print(f"{len(runs)} runs on {file or 'random inputs'}")
+typical = samples.typical(file, model) if file else samples.at_random(model.inputs)
 
 # %% [markdown]
 # ## Convert as it is
@@ -78,7 +77,7 @@ print(f"{len(runs)} runs on {file or 'random inputs'}")
 # %%
 from backstage import verify
 
-table = verify.Table(model, runs)
+table = verify.Table(model, typical)
 with table.variant("float32", ".tflite") as tflite:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
     tflite.write(converter.convert())
@@ -120,7 +119,7 @@ with table.variant("dynamic range", ".dynamic.tflite") as tflite:
 with table.variant("full integer", ".int8.tflite") as tflite:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = model.representative_dataset(runs, file)
+    converter.representative_dataset = model.representative_dataset(typical)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
@@ -138,7 +137,7 @@ if table.errors.get("full integer", 0) > verify.LOUD:
     with table.variant("16-bit int", ".int16.tflite") as tflite:
         converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = model.representative_dataset(runs, file)
+        converter.representative_dataset = model.representative_dataset(typical)
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
@@ -153,7 +152,8 @@ if table.errors.get("full integer", 0) > verify.LOUD:
 # hash with the model beside it. Times of files would not do: copies and checkouts change them.
 
 # %%
-artifacts.note(model.name, model.identity)
+table.show()
+artifacts.note(model.name, table.proof())
 
 # %% [markdown]
 # ## What the figures say
@@ -189,7 +189,10 @@ if sizes.get("dynamic range") == sizes["float32"]:
 # no value above the largest that it saw in calibration: there, its answers stay the same.
 
 # %%
-if artifacts.stem(args.model) == "saved_model/my_model":
+ends = [*model.inputs.values(), *model.outputs.values()]
+if artifacts.stem(args.model) == "saved_model/my_model" and {end.shape[1:] for end in ends} == {
+    (1,)
+}:
     import numpy as np
 
     from backstage import litert, pictures

@@ -40,14 +40,14 @@ print(f"model  {args.model}")
 # %% [markdown]
 # ## Is it the latest?
 #
-# Stage 3 noted the hash of the model that it converted. If that model lies beside the file and
-# has another hash by now, it was trained again. On a device neither is there, and this does
-# nothing.
+# Stage 3 left a proof beside the files, with the hashes of the model and of each file. If one is
+# another by now, the model was trained again, or the file is an older one. On a device neither
+# proof nor model is there, and this does nothing.
 
 # %%
-trained = artifacts.changed(args.model)
-if trained:
-    print(f"{trained} has changed: run python 03_convert_model.py {trained}")
+outdated = artifacts.changed(args.model)
+if outdated:
+    print(outdated)
 
 # %% [markdown]
 # ## What the model takes and gives
@@ -64,6 +64,9 @@ output_details = interpreter.get_output_details()
 names = litert.names(interpreter)
 inputs = {names[tensor["name"]]: tensor for tensor in input_details}
 outputs = {names[tensor["name"]]: tensor for tensor in output_details}
+lesson = os.path.basename(args.model).startswith("my_model.") and all(
+    tensor["shape"].tolist()[1:] == [1] for tensor in input_details + output_details
+)
 
 for kind, details in [("input ", inputs), ("output", outputs)]:
     for name, tensor in details.items():
@@ -84,8 +87,10 @@ for kind, details in [("input ", inputs), ("output", outputs)]:
 from backstage import samples
 
 if args.input:
-    shapes = {name: tensor["shape_signature"] for name, tensor in inputs.items()}
-    runs = samples.given(args.input, shapes, args.model)
+    takes = {name: litert.takes(tensor) for name, tensor in inputs.items()}
+    runs, left = samples.given(args.input, takes, args.model)
+    if left:
+        print(f"left out the last {left} of {args.input}: too few for one more run")
 else:
     runs = [{name: litert.random_input(tensor, name) for name, tensor in inputs.items()}]
 
@@ -104,7 +109,7 @@ else:
 # made real on the way out. What lies outside the calibrated range is cut off.
 
 # %%
-with litert.explained(args.model, args.input, interpreter):
+with litert.explained(args.model, args.input, litert.random_hint(inputs)):
     for run in runs:
         for name, tensor in inputs.items():
             interpreter.resize_tensor_input(tensor["index"], np.shape(run[name]), strict=True)
@@ -125,7 +130,7 @@ with litert.explained(args.model, args.input, interpreter):
                 print(f"       stored as {output_data.dtype} {litert.text(output_data)}")
             print(f"output {name}: {litert.text(litert.dequantize(output_data, tensor))}")
 
-        if os.path.basename(args.model).startswith("my_model."):
+        if lesson:
             (x,) = run.values()
             print(f"the lesson's function, 100x+5: {litert.text(x * 100 + 5)}")
 

@@ -25,6 +25,10 @@ def explained(path):
     except Exception as error:  # a damaged file can make Keras raise almost anything
         message, story, name = script.brief(error), str(error), artifacts.stem(path)
         own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
+        package = re.search(r"parent module (\w+)\S* cannot be imported", story)
+        if package:
+            message = f"{path} needs the package {package[1]}: pip install {package[1]}"
+            raise script.Failure(message) from error
         if "arbitrary code execution" in story:
             why = "holds a Lambda layer: loading it would risk arbitrary code execution"
         elif own:
@@ -33,13 +37,13 @@ def explained(path):
             reason = message[:200]
             raise script.Failure(
                 f"{path} cannot be loaded by Keras 3: {reason}\nIf Keras 2 can, run there"
-                f' tf.saved_model.save(model, "{name}"), and here python 03_convert_model.py {name}'
+                f' tf.saved_model.save(model, "{name}"), and here {script.command(3, name)}'
             ) from error
         else:
             raise script.Failure(f"{path} cannot be loaded: {message}") from error
         raise script.Failure(
             f'{path} cannot be loaded: it {why}.\nWhere that code is, call model.export("{name}"),'
-            f" and then: python 03_convert_model.py {name}"
+            f" and then: {script.command(3, name)}"
         ) from error
 
 
@@ -51,35 +55,29 @@ def load(path):
     """
     with explained(path):
         model = keras.models.load_model(path, compile=False)
-        policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
-        narrow = sorted(policies & set(NARROW))
+        config = keras.saving.serialize_keras_object(model)
+        narrow = next((policy for policy in NARROW if repr(policy) in repr(config)), None)
         if narrow:
-            print(f"trained with {narrow[0]}: computed in float32")
-            model = _in_float32(model)
+            print(f"trained with {narrow}: computed in float32")
+            weights = model.get_weights()
+            model = keras.saving.deserialize_keras_object(_widened(config))
+            model.set_weights(weights)
     if not getattr(model, "inputs", None):
         name = artifacts.stem(path)
         raise script.Failure(
             f'{path} holds a subclassed model: call model.export("{name}") in your own code, and'
-            f" then: python 03_convert_model.py {name}"
+            f" then: {script.command(3, name)}"
         )
     return model
 
 
-def _in_float32(model):
-    """Return a copy of a model that computes in float32, with the same weights."""
-
-    def widened(part):
-        if isinstance(part, dict):
-            return {key: widened(value) for key, value in part.items()}
-        if isinstance(part, list | tuple):
-            return type(part)(widened(value) for value in part)
-        return "float32" if part in NARROW else part
-
-    copy = keras.saving.deserialize_keras_object(
-        widened(keras.saving.serialize_keras_object(model))
-    )
-    copy.set_weights(model.get_weights())
-    return copy
+def _widened(part):
+    """Return a part of a model's configuration with float32 in place of narrower dtypes."""
+    if isinstance(part, dict):
+        return {key: _widened(value) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return type(part)(_widened(value) for value in part)
+    return "float32" if part in NARROW else part
 
 
 def inputs(model):
@@ -93,25 +91,22 @@ def weights(model):
     return [[variable.numpy() for variable in side] for side in sides]
 
 
-def call(model, values, constants=None):
+def call(model, values, weights):
     """Call a model in inference mode.
 
     Args:
         model: a Keras model.
         values: a list of tensors or arrays, in the order of its flattened inputs.
-        constants: the arrays that stand for its trainable and for its other variables, in their
-            order: two lists. By default the variables are read.
+        weights: what stands for its trainable and for its other variables, in their order: two
+            lists of tensors or arrays.
 
     Returns:
         A dict of tensors: a dict's by its keys, others as `output_0`, `output_1` and so on, nested
         ones as `outer_inner`.
     """
     packed = keras.tree.pack_sequence_as(inputs(model), values)
-    if constants:
-        with keras.name_scope(model.name):
-            outputs, _ = model.stateless_call(*constants, packed, training=False)
-    else:
-        outputs = model(packed, training=False)
+    with keras.name_scope(model.name):
+        outputs, _ = model.stateless_call(*weights, packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):
         name = "_".join(map(str, path or (0,)))

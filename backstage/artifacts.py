@@ -1,9 +1,10 @@
 """How does a file appear whole or not at all? Of which model is it, and is that still the same?"""
 
+import base64
 import contextlib
 import hashlib
+import json
 import os
-import re
 import shutil
 import tempfile
 
@@ -20,7 +21,7 @@ def is_archive(path):
 def archive(path):
     """Raise `Failure` if a Keras archive is not there, or something else is."""
     if os.path.isdir(path) and not is_archive(path):
-        way_out = f"python 02_load_model.py {stem(path)}.keras"
+        way_out = script.command(2, f"{stem(path)}.keras")
         raise script.Failure(f"{path} is a directory, not a Keras archive: {way_out}")
     _require(path, "01_create_model.py", "archive")
 
@@ -100,41 +101,97 @@ def write(path, content):
         file.write(content)
 
 
+def sha256(content):
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def identity(path):
     """Return the file that is another one after every training, and its SHA-256.
 
-    Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12. Times of files would
-    not do: copies and checkouts change them.
+    Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12, else the index of its
+    variables, which has a checksum of each. Times of files would not do: copies and checkouts
+    change them.
     """
-    file = path if is_archive(path) else f"{path.rstrip('/')}/fingerprint.pb"
-    if not os.path.isfile(file):
-        return file, ""
+    names = ("fingerprint.pb", "variables/variables.index", "saved_model.pb")
+    files = [path] if is_archive(path) else [os.path.join(path, name) for name in names]
+    file = next(filter(os.path.isfile, files))
     with open(file, "rb") as content:
-        return file, hashlib.sha256(content.read()).hexdigest()
+        return file, sha256(content.read())
 
 
-def note(name, identity):
-    """Note beside the files which model was converted: its `identity`, in `NAME.source`.
+def relative(path, name):
+    """Return a path as seen from the directory of NAME, with `/` on every system."""
+    return os.path.relpath(path, os.path.dirname(name) or ".").replace(os.sep, "/")
+
+
+def packed(array):
+    """Return an array as an object of JSON: its dtype, its shape, and base64 of its bytes.
+
+    The bytes are little-endian; complex numbers are two each, and texts have zeros at their ends.
+    NumPy reads it with `np.frombuffer(base64.b64decode(o["base64"]), o["dtype"])`.
+    """
+    if array.dtype.kind in "OU":
+        array = array.astype("S")
+    content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return {
+        "dtype": array.dtype.str[1:] if array.dtype.kind == "S" else array.dtype.name,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(content).decode("ascii"),
+    }
+
+
+def note(name, proof):
+    """Write the proof of a conversion beside its files, as `NAME.proof.json`.
 
     Args:
         name: the files' path without suffix.
-        identity: what the function of that name returned for the model.
+        proof: a dict for `json.dumps`.
     """
-    file, digest = identity
-    place = os.path.relpath(file, os.path.dirname(name) or ".")
-    write(f"{name}.source", f"{digest}  {place}\n".encode())
+    write(f"{name}.proof.json", f"{json.dumps(proof, indent=1, allow_nan=False)}\n".encode())
+
+
+def proof(path):
+    """Return the proof beside a `.tflite` file and the part of its variant, or None and None.
+
+    Raises:
+        Failure: the proof is damaged.
+    """
+    whole, name = os.path.splitext(path)[0], os.path.basename(path)
+    for model in (whole, os.path.splitext(whole)[0]):
+        file = f"{model}.proof.json"
+        if not os.path.isfile(file):
+            continue
+        try:
+            with open(file, encoding="utf-8") as content:
+                found = json.load(content)
+            for variant in found["variants"].values():
+                if variant["file"] == name:
+                    return found, variant
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            message = f"{file} is damaged: remove it, and run {script.command(3)}"
+            raise script.Failure(message) from error
+    return None, None
 
 
 def changed(path):
-    """Return the model that a `.tflite` file was made of if it was trained again since, else None.
+    """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is.
 
-    On a device there is neither a note nor a model, and None is returned.
+    On a device there is neither a proof nor a model, and None is returned.
     """
-    record = re.sub(r"(\.(quant|dynamic|int8|int16))?\.tflite$", ".source", path)
-    if record == path or not os.path.isfile(record):
+    found, variant = proof(path)
+    if not found:
         return None
-    with open(record) as file:
-        digest, _, source = file.read().strip().partition("  ")
-    source = os.path.join(os.path.dirname(record), source).removesuffix("/fingerprint.pb")
-    file, today = identity(source)
-    return source if os.path.isfile(file) and today != digest else None
+    beside = os.path.dirname(path) or "."
+    source = os.path.normpath(os.path.join(beside, found["model"]["path"]))
+    remedy = f"run {script.command(3, source)}"
+    file = os.path.join(beside, found["model"]["file"])
+    if os.path.isfile(file):
+        with open(file, "rb") as content:
+            if sha256(content.read()) != found["model"]["sha256"]:
+                return f"{source} has changed: {remedy}"
+    with open(path, "rb") as content:
+        if sha256(content.read()) == variant.get("sha256"):
+            return None
+    why = f" ({variant['not_written']})" if "not_written" in variant else ""
+    return f"{path} has changed: it is not of the last conversion{why}. To convert again, {remedy}"

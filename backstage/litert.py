@@ -11,17 +11,17 @@ import time
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from backstage import script
+from backstage import samples, script
 
 
 @contextlib.contextmanager
-def explained(path, input=None, interpreter=None):
+def explained(path, input=None, hint=""):
     """Run LiteRT in this block without its notes, and say in one line what it refuses.
 
     Args:
         path: the `.tflite` file.
         input: the file of its inputs, if there is one.
-        interpreter: the file's `Interpreter`, as soon as there is one.
+        hint: a second line, where there is no such file.
 
     Raises:
         Failure: LiteRT refused the file or its inputs.
@@ -32,14 +32,7 @@ def explained(path, input=None, interpreter=None):
     except (ValueError, RuntimeError, TypeError) as error:
         message = f"{path} with {input}" if input else path
         message += f": {script.brief(error)}"
-        varying = [
-            names(interpreter)[tensor["name"]]
-            for tensor in (interpreter.get_input_details() if interpreter else [])
-            if -1 in tensor["shape_signature"]
-        ]
-        if varying and not input:
-            message += f"\nSize 1 may be too small for {varying[0]}: give --input FILE"
-        raise script.Failure(message) from error
+        raise script.Failure(f"{message}\n{hint}" if hint and not input else message) from error
 
 
 def names(interpreter):
@@ -60,8 +53,7 @@ def names(interpreter):
 def quantize(values, tensor):
     """Return real numbers as a tensor stores them: round(values / scale) + zero point, clipped.
 
-    Values that have the tensor's dtype already are kept; those of a tensor without a scale are
-    cast, if little can be lost.
+    Those of a tensor without a scale are cast, if little can be lost.
 
     Args:
         values: an array of any shape.
@@ -73,7 +65,7 @@ def quantize(values, tensor):
     dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
     if dtype.kind == "S":  # LiteRT's texts, of any length
         return values
-    if not scale or values.dtype == dtype:
+    if not scale:
         return values.astype(dtype, casting="same_kind")
     limits = np.iinfo(dtype)
     steps = np.round(values.astype(np.float64) / scale) + zero_point
@@ -88,11 +80,28 @@ def dequantize(stored, tensor):
     return (scale * (stored.astype(np.float64) - zero_point)).astype(np.float32)
 
 
-def random_input(tensor, name):
-    """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
+def takes(tensor):
+    """Return the `samples.Input` of an input tensor: a quantized one takes real numbers."""
+    shape = tuple(size if size >= 0 else None for size in tensor["shape_signature"].tolist())
+    dtype = np.float32 if tensor["quantization"][0] else tensor["dtype"]
+    return samples.Input(shape, np.dtype(dtype))
+
+
+def random_range(tensor):
+    """Return the lowest and the highest random number for an input tensor.
 
     Floating point gets 0 to 999, a quantized tensor the range that it was calibrated for. Other
     integers may count words or classes, of which there are at least two: they are 0 or 1.
+    """
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if scale:
+        limits = np.iinfo(dtype)
+        return tuple(scale * (limit - zero_point) for limit in (limits.min, limits.max))
+    return 0, {"f": 999, "c": 999, "u": 255}.get(dtype.kind, 1)
+
+
+def random_input(tensor, name):
+    """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
 
     Args:
         tensor: the details of the tensor.
@@ -101,15 +110,25 @@ def random_input(tensor, name):
     Raises:
         Failure: the tensor holds texts.
     """
-    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    dtype, (low, high) = np.dtype(tensor["dtype"]), random_range(tensor)
     if dtype.kind not in "fiubc":
         raise script.Failure(f"{name} takes {dtype.name}: give --input FILE")
-    if scale:
-        limits = np.iinfo(dtype)
-        low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
+    if tensor["quantization"][0]:
         return np.random.uniform(low, high, size=tensor["shape"]).astype(np.float32)
-    high = {"f": 1000, "c": 1000, "u": 256}.get(dtype.kind, 2)
-    return np.random.randint(0, high, size=tensor["shape"]).astype(dtype)
+    return np.random.randint(low, high + 1, size=tensor["shape"]).astype(dtype)
+
+
+def random_hint(inputs):
+    """Return what to do where random input is refused.
+
+    Args:
+        inputs: a dict from names to the details of input tensors.
+    """
+    tried = [
+        "{} {}, {:.6g} to {:.6g}".format(name, tensor["shape"].tolist(), *random_range(tensor))
+        for name, tensor in inputs.items()
+    ]
+    return f"It was random ({'; '.join(tried)}): give typical input with --input FILE"
 
 
 def text(values):
@@ -141,7 +160,7 @@ def run(content, runs, signature):
     runner = Interpreter(model_content=content).get_signature_runner(signature)
     takes, gives = runner.get_input_details(), runner.get_output_details()
     results, seconds = [], []
-    for values in runs:
+    for values in script.counted(runs, "running it"):
         stored = {name: quantize(values[name], tensor) for name, tensor in takes.items()}
         start = time.perf_counter()
         answers = runner(**stored)

@@ -1,5 +1,6 @@
 """What is this model? Any archive or SavedModel as one thing to convert and to compare with."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -31,15 +32,17 @@ def open(path, signature=None, batch=None, output=None):
     Raises:
         Failure: it cannot be loaded, has no such signature, or does not take that batch.
     """
-    output = output and output.rstrip("/").removesuffix(".tflite")
+    if output and os.path.basename(output) in ("", ".", ".."):  # a directory
+        output = os.path.join(output, os.path.basename(artifacts.stem(path)))
+    output = output and output.removesuffix(".tflite")
     if artifacts.is_archive(path):
         if signature:
             raise script.Failure(f"{path} is an archive, which has no signatures: omit --signature")
         return Archive(path, batch, output)
     model, archive = SavedModel(path, signature, batch, output), f"{artifacts.stem(path)}.keras"
-    if model.recurrent and os.path.isfile(archive):
+    if model.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
-        return Archive(archive, batch, output)
+        return Archive(archive, batch, output, given=model)
     return model
 
 
@@ -53,6 +56,7 @@ class Model:
         directory: the SavedModel to convert: the given one, or one that goes with this object.
         signature: the key of its signature.
         inputs: a dict of `samples.Input` by name.
+        outputs: the same of its outputs.
         recurrent: whether it has recurrent layers, and its batch size varies.
         right: whose answers count as right, in words.
     """
@@ -64,23 +68,68 @@ class Model:
         self.path, self.name = path, output or artifacts.stem(path)
         self.identity = artifacts.identity(path)
 
-    def representative_dataset(self, runs, file):
-        """Return runs as the converter wants them to calibrate: a function that iterates over them.
+    def answers(self, typical, seed=0):
+        """Yield what the model answers: its outputs of each run by name, as arrays.
 
         Args:
-            runs: a list with a dict for each run from names to arrays.
-            file: where they come from; None if they are random.
+            typical: the `samples.Typical` inputs.
+            seed: 0 for the right answers. Other seeds change the last bits of all weights: each
+                number by a millionth of itself, normally distributed; the negative of a seed makes
+                the opposite changes. Where there are no weights, the inputs change.
+
+        Raises:
+            Failure: an output is NaN, or the model fails on these inputs.
+        """
+        noise = np.random.default_rng(abs(seed))
+        with self._changed(lambda array: _nudged(array, seed, noise)) as ask:
+            runs = script.counted(typical.runs, f"asking {self.right}")
+            for run, numbers in zip(runs, typical.numbers, strict=True):
+                values = run
+                if seed and not self._has_weights:
+                    values = {name: _nudged(array, seed, noise) for name, array in run.items()}
+                try:
+                    outputs = {name: np.asarray(tensor) for name, tensor in ask(values).items()}
+                except (tf.errors.OpError, ValueError) as error:
+                    raise script.Failure(self._rejects(typical, numbers[0], error)) from error
+                for name, array in outputs.items():
+                    if not seed and array.dtype.kind in "fc" and np.isnan(array).any():
+                        raise script.Failure(
+                            f"output {name} of {self.path} is NaN for sample {numbers[0]} of"
+                            f" {typical.file or 'random inputs'}: train it again, or leave that out"
+                        )
+                yield outputs
+
+    def _rejects(self, typical, number, error):
+        """Return the message for inputs that the model itself cannot take."""
+        reason = re.sub(
+            r"\{\{node .*?\}\}|\[Op:.*|Detected at node.*|\[\[.*", "", script.brief(error)
+        )
+        if typical.file:
+            return f"{self.path} itself fails on sample {number} of {typical.file}: {reason}"
+        beside = f"{artifacts.stem(self.path)}.samples.npy"
+        return (
+            f"{self.path} itself fails on random inputs (sizes that vary are 32): {reason}"
+            f"\nGive samples: --samples FILE, or {beside}"
+        )
+
+    def representative_dataset(self, typical):
+        """Return a function that iterates over inputs, as the converter wants it to calibrate.
+
+        Args:
+            typical: the `samples.Typical` inputs.
 
         Raises:
             Failure: random inputs would calibrate nonsense; loops crash the converter.
         """
-        if not file:
+        if not typical.file:
             beside = f"{artifacts.stem(self.path)}.samples.npy"
             raise script.Failure(f"needs typical inputs: give --samples FILE or {beside}")
         if self._ops & {"While", "StatelessWhile"}:
-            message = "the converter crashes on loops (TensorFlow issue 75140): unroll them"
-            raise script.Failure(message)
-        return lambda: iter(runs)
+            raise script.Failure(
+                "the converter crashes on loops (TensorFlow issue 75140): fix the length, and build"
+                " the layer without a loop, keras.layers.LSTM(…, unroll=True)"
+            )
+        return lambda: iter(typical.calibrating())
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""
@@ -89,14 +138,14 @@ class Model:
             " preprocessing of text, out of the model and convert the rest"
         )
 
-    def _finite(self, outputs):
-        """Return the outputs of a run as arrays by name; raise `Failure` if one is not finite."""
-        arrays = {name: np.asarray(values) for name, values in outputs.items()}
-        for name, values in arrays.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                message = f"output {name} of {self.path} is NaN or infinite: train it again"
-                raise script.Failure(message)
-        return arrays
+    def hint(self):
+        """Return what may help where the float32 file computes something else, or ""."""
+        if any(None in input.shape[1:] for input in self.inputs.values()):
+            return (
+                "LiteRT mistakes some sizes that vary (TimeDistributed): build the model with fixed"
+                " ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
+            )
+        return ""
 
     def _aside(self):
         """Make a directory beside the results that is removed with this object or at Ctrl-C."""
@@ -129,10 +178,12 @@ class Model:
 
     def _describe(self, function, specs):
         """Note what the function of this model takes, and which operations its graph holds."""
-        self.inputs = {
-            spec.name: samples.Input(tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype))
-            for spec in specs
-        }
+        for spec in specs:
+            if spec.shape.rank is None:
+                message = f"input {spec.name} of {self.path} has no fixed number of axes"
+                raise script.Failure(f"{message}: save the model with a shape, such as [None, 3]")
+        self.inputs = {spec.name: _input(spec) for spec in specs}
+        self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
         graph = function.graph.as_graph_def()
         nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
         self._ops = {node.op for node in nodes}
@@ -144,8 +195,22 @@ class Model:
         self._half = any(node.attr["T"].type == half for node in nodes if "T" in node.attr)
 
 
+def _input(spec):
+    """Return a `samples.Input` of a `tf.TensorSpec`."""
+    shape = None if spec.shape.rank is None else tuple(spec.shape)
+    return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
+
+
+def _nudged(array, seed, noise):
+    """Return an array, each number of floating point changed by about a millionth of itself."""
+    if not seed or array.dtype.kind not in "fc":
+        return array
+    change = np.sign(seed) * 1e-6 * noise.standard_normal(array.shape)
+    return (array * (1 + change)).astype(array.dtype)
+
+
 class Archive(Model):
-    """A Keras archive. The Keras model in inference mode is right.
+    """A Keras archive. What the Keras model answers in inference mode is right.
 
     `model.export` would leave layers of random augmentation switched on (Keras issues 19100 and
     19108), so the model is traced here.
@@ -153,74 +218,116 @@ class Archive(Model):
 
     right = "the Keras model in inference mode"
 
-    def __init__(self, path, batch=None, output=None):
-        """Open the archive; say so where something other than itself has to be converted."""
-        super().__init__(path, output)
-        with script.doing(f"loading {path}"):
-            self._keras = archives.load(path)
-        # Variables would be read and made constants in each conversion again, which takes most of
-        # the time where they are many.
-        constants = archives.weights(self._keras)
-        if sum(array.nbytes for side in constants for array in side) > LARGE:
-            constants = None
+    def __init__(self, path, batch=None, output=None, given=None):
+        """Open the archive; say so where something other than itself has to be converted.
+
+        Args:
+            path: the archive.
+            batch: how many samples a run shall take.
+            output: where to write.
+            given: the `SavedModel` that it is converted in place of. That one's names are kept, and
+                its answers are right.
+        """
+        super().__init__(given.path if given else path, output)
+        self._archive, self._given = path, given
+        self._load()
+        if given:
+            self.right, self._has_weights = given.right, given._has_weights
+            if len(self._specs()) != len(given.inputs):
+                message = f"{path} has other inputs than {given.path}: make both of one model"
+                raise script.Failure(message)
         with script.doing("tracing it in inference mode"):
-            function = self._trace(batch, constants)
-        if self.recurrent:
-            print("recurrent: the batch is fixed to 1; other sizes vary as before")
-            function = self._trace(1, constants)
+            function = self._fixed(batch)
+            if self.recurrent:
+                print("recurrent: the batch is fixed to 1; other sizes vary as before")
+                function = self._fixed(1)
         with script.doing("saving it for the converter"):
             self._save(function, self._keras)
 
-    def _trace(self, batch, constants):
-        """Return the model as a `tf.function`, with a batch and with constant weights if given."""
-        specs, tensors = [], keras.tree.flatten(archives.inputs(self._keras))
-        for tensor in tensors:
-            shape = (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
-            name = re.sub(r"\W", "_", tensor.name)
-            specs.append(tf.TensorSpec(shape, tensor.dtype, name=name))
-        function = tf.function(
-            lambda *values: archives.call(self._keras, list(values), constants),
-            input_signature=specs,
-            autograph=False,
+    def _load(self):
+        """Load the Keras model, and make a function of its weights and inputs of it."""
+        with script.doing(f"loading {self._archive}"):
+            self._keras = model = archives.load(self._archive)
+        self._weights = archives.weights(model)
+        self._has_weights = any(array.dtype.kind == "f" for side in self._weights for array in side)
+        self._function = tf.function(
+            lambda weights, values: archives.call(model, values, weights), autograph=False
         )
+
+    def _specs(self, batch=None):
+        """Return what the Keras model takes as a list of `tf.TensorSpec`, with a batch if given."""
+        tensors = keras.tree.flatten(archives.inputs(self._keras))
+        shapes = [
+            (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
+            for tensor in tensors
+        ]
+        return [
+            tf.TensorSpec(shape, tensor.dtype, name=name)
+            for shape, tensor, name in zip(shapes, tensors, self._names(tensors), strict=True)
+        ]
+
+    def _fixed(self, batch):
+        """Return the model as a `tf.function` of its inputs only, with a batch if one is given.
+
+        Variables would be read and made constants in each conversion again, which takes most of
+        the time where they are many. As constants they take memory, so large ones stay variables.
+        """
+        large = sum(array.nbytes for side in self._weights for array in side) > LARGE
+        model = self._keras
+        sides = model.trainable_variables, model.non_trainable_variables
+
+        def call(*values):
+            weights = self._weights
+            if large:
+                weights = [[tf.convert_to_tensor(v.value) for v in side] for side in sides]
+            if batch:  # what varies in a function within must not vary in the whole
+                outputs = archives.call(model, list(values), weights)
+            else:
+                outputs = self._function(weights, list(values))
+            if self._given and outputs.keys() != self._given.outputs.keys():
+                return dict(zip(self._given.outputs, outputs.values(), strict=True))
+            return outputs
+
+        specs = self._specs(batch)
+        function = tf.function(call, input_signature=specs, autograph=False)
         try:
             self._describe(function.get_concrete_function(), specs)
         except ValueError as error:
-            message = f"{self.path} does not take {batch} samples a run: {script.brief(error)}"
+            message = f"{self._archive} does not take {batch} samples a run: {script.brief(error)}"
             raise script.Failure(message) from error
         return function
 
-    def answers(self, runs):
-        """Return what the Keras model answers: its outputs of each run by name, as arrays.
+    def _names(self, tensors):
+        """Return names for input tensors: letters, digits and underscores only, none twice."""
+        names = [re.sub(r"\W", "_", tensor.name, flags=re.ASCII) for tensor in tensors]
+        if self._given and set(names) != set(self._given.inputs):
+            names = list(self._given.inputs)
+        if len({*names}) < len(names) or not all(re.match("[A-Za-z]", name) for name in names):
+            names = [f"input_{index}" for index in range(len(names))]
+        return names
 
-        It lets go of the Keras model, as converting needs the memory. Another call loads it again.
+    @contextlib.contextmanager
+    def _changed(self, change):
+        """Yield a function of a run's inputs that answers with changed weights."""
+        if self._given:
+            with self._given._changed(change) as ask:
+                yield ask
+            return
+        if not self._keras:
+            self._load()
+        weights = [[tf.constant(change(array)) for array in side] for side in self._weights]
+        function = self._function.get_concrete_function(weights, self._specs())
+        yield lambda run: function(weights, [tf.constant(run[name]) for name in self.inputs])
 
-        Args:
-            runs: a list with a dict for each run from names to arrays.
+    def release(self):
+        """Let go of the Keras model, as converting needs the memory."""
+        self._keras = self._weights = self._function = None
 
-        Raises:
-            Failure: an output is NaN or infinite.
-        """
-        model, self._keras = self._keras or archives.load(self.path), None
-        ends = [*keras.tree.flatten(archives.inputs(model)), *model.outputs]
-        if not all(end.shape[:1] == (None,) for end in ends):
-            return [self._answer(model, run) for run in runs]
-        results = []
-        for start in range(0, len(runs), 32):  # many at once: this takes a while for each call
-            portion = runs[start : start + 32]
-            together = {
-                name: np.concatenate([run[name] for run in portion]) for name in self.inputs
-            }
-            parts = {
-                name: np.split(values, len(portion))
-                for name, values in self._answer(model, together).items()
-            }
-            results += [{name: parts[name][i] for name in parts} for i in range(len(portion))]
-        return results
-
-    def _answer(self, model, run):
-        """Return a Keras model's outputs of a run by name; raise `Failure` if not finite."""
-        return self._finite(archives.call(model, [run[name] for name in self.inputs]))
+    def hint(self):
+        """Return what may help where the float32 file computes something else, or ""."""
+        if self._archive != self.path:
+            return f"{self._archive} may be of another training: make both of one model"
+        return super().hint()
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""
@@ -259,25 +366,29 @@ class SavedModel(Model):
             )
             self._save(function, self._loaded)
         self._describe(self._function, specs)
+        self._has_weights = any(v.dtype.is_floating for v in self._function.variables)
 
-    def answers(self, runs):
-        """Return what the signature answers: its outputs of each run by name, as arrays.
+    @contextlib.contextmanager
+    def _changed(self, change):
+        """Yield a function of a run's inputs that answers with changed weights."""
+        before = [variable.numpy() for variable in self._function.variables]
+        try:
+            for variable, array in zip(self._function.variables, before, strict=True):
+                variable.assign(change(array))
+            yield lambda run: self._function(
+                **{name: tf.constant(array) for name, array in run.items()}
+            )
+        finally:
+            for variable, array in zip(self._function.variables, before, strict=True):
+                variable.assign(array)
 
-        Args:
-            runs: a list with a dict for each run from names to arrays.
-
-        Raises:
-            Failure: an output is NaN or infinite.
-        """
-        return [
-            self._finite(self._function(**{name: tf.constant(run[name]) for name in run}))
-            for run in runs
-        ]
+    def release(self):
+        """Keep everything: the converter reads the SavedModel's files."""
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""
         archive = f"{artifacts.stem(self.path)}.keras"
-        give = f"give the archive: python 03_convert_model.py {archive}"
+        give = f"give the archive: {script.command(3, archive)}"
         if "TensorList" in reason:
             return (
                 f"{artifacts.stem(self.path)} is recurrent and its batch size varies, which LiteRT"
@@ -310,9 +421,9 @@ class SavedModel(Model):
         key = signature or (next(iter(signatures)) if len(signatures) == 1 else self.signature)
         if key not in signatures:
             message = f"{self.path} has no signature {key!r} but {list(signatures) or 'none'}"
-            choose = f"choose one: python 03_convert_model.py {self.path} --signature"
             if signatures:
-                message += f"\n{choose} {next(iter(signatures))}"
+                example = script.command(3, self.path, "--signature", next(iter(signatures)))
+                message += f"\nchoose one: {example}"
             raise script.Failure(message)
         self.directory, self.signature, self._function = directory, key, signatures[key]
 

@@ -1,4 +1,4 @@
-"""Where do typical inputs come from? From a `.npy` or `.npz` file, or at random."""
+"""Where do inputs come from? From a `.npy` or `.npz` file, or at random."""
 
 import contextlib
 import os
@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from backstage import script
+
+COMPARED, CALIBRATING = 1000, 100  # samples at most
 
 
 class Input(NamedTuple):
@@ -18,6 +20,38 @@ class Input(NamedTuple):
     def __str__(self):
         """Return it as "float32 (None, 3)"."""
         return f"{self.dtype.name} {self.shape}"
+
+
+class Typical(NamedTuple):
+    """Typical inputs of a model.
+
+    Attributes:
+        file: where they come from; None if they are random.
+        total: how many samples the file holds.
+        runs: the inputs of each run: dicts from names to arrays of the inputs' shapes and dtypes.
+        numbers: the numbers of the samples of each run in the file: a list of lists.
+    """
+
+    file: str | None
+    total: int
+    runs: list
+    numbers: list
+
+    def first(self, count):
+        """Return the first runs only."""
+        return self._replace(runs=self.runs[:count], numbers=self.numbers[:count])
+
+    def calibrating(self):
+        """Return the runs that calibrate: those of the first hundred samples, or the first one."""
+        return self.runs[: max(CALIBRATING // len(self.numbers[0]), 1)]
+
+    def __str__(self):
+        """Return how many samples there are, are compared, and calibrate."""
+        compared = sum(map(len, self.numbers))
+        if not self.file:
+            return f"{compared} random samples"
+        calibrating = sum(map(len, self.numbers[: len(self.calibrating())]))
+        return f"{compared:,} of {self.total:,} samples of {self.file}; {calibrating} calibrate"
 
 
 def find(name):
@@ -58,70 +92,121 @@ def read(path, names):
     return arrays
 
 
-def typical(path, model, most=100):
+def typical(path, model):
     """Read the inputs of stage 3: a run takes one sample, or as many as the first axis fixes.
+
+    Of more than a thousand samples, a thousand are drawn by a seeded permutation: taking every
+    k-th would take one kind only where data alternate.
 
     Args:
         path: see `read`.
         model: an object with `inputs`, a dict of `Input` by name, and a `path` for the error.
-        most: how many runs are enough; of more, some are taken that are spread evenly.
 
     Returns:
-        A list with a dict for each run from names to arrays of the inputs' shapes and dtypes.
+        The `Typical` inputs.
 
     Raises:
         FileNotFoundError: there is no such file.
         Failure: the file is damaged, or its names, shapes or dtypes do not fit the model.
     """
     inputs = model.inputs
-    with _fitting(path, model.path, [f"{name} {input}" for name, input in inputs.items()]):
+    with _fitting(path, model.path, inputs):
         arrays = read(path, list(inputs))
-        sizes = {
-            name: input.shape[0] or 1 if arrays[name].ndim == len(input.shape) > 0 else None
-            for name, input in inputs.items()
-        }
-        runs = [_checked(run, inputs) for run in _split(arrays, sizes) if _full(run, sizes)]
-        if not runs:
-            raise ValueError("there are too few samples for one run")
-        return runs[:: -(-len(runs) // most)]
+        sizes = _sizes(arrays, inputs, varying=1)
+        runs = _split(arrays, sizes)
+        runs, size = _full(_split(arrays, sizes), sizes), _samples(sizes)
+        order = np.random.default_rng(seed=0).permutation(len(runs))
+        order = order[: max(COMPARED // size, 1)].tolist()
+        drawn = [_checked(runs[index], inputs) for index in order]
+    total = max(len(array) if array.ndim else 1 for array in arrays.values())
+    return Typical(path, total, drawn, [_numbers(index, size) for index in order])
 
 
-def given(path, shapes, model):
+def given(path, inputs, model):
     """Read the inputs of stage 4: a run takes all samples, or as many as the first axis fixes.
 
     An input without an axis for samples takes one by one.
 
     Args:
         path: see `read`.
-        shapes: a dict from names to shape signatures, where -1 stands for a size that varies.
+        inputs: a dict of `Input` by name.
         model: the model's path, for the error.
 
     Returns:
-        A list with a dict for each run from names to arrays; the last may hold fewer samples.
+        A list with a dict for each run from names to arrays, and how many samples are left over,
+        since they are too few for a run.
 
     Raises:
         FileNotFoundError: there is no such file.
-        Failure: the file is damaged, or its names or numbers of samples do not fit.
+        Failure: the file is damaged, or its names, dtypes or numbers of samples do not fit.
     """
-    with _fitting(path, model, [f"{name} {list(shape)}" for name, shape in shapes.items()]):
-        arrays = read(path, list(shapes))
-        sizes = {
-            name: (shape[0] if shape[0] > 0 else max(len(arrays[name]), 1))
-            if arrays[name].ndim == len(shape) > 0
-            else None
-            for name, shape in shapes.items()
-        }
-        return _split(arrays, sizes)
+    with _fitting(path, model, inputs):
+        arrays = read(path, list(inputs))
+        sizes = _sizes(arrays, inputs, varying=None)
+        runs = _full(_split(arrays, sizes), sizes)
+        total = max(len(array) if array.ndim else 1 for array in arrays.values())
+        for run in runs:
+            for name in run:
+                run[name] = as_dtype(run[name], inputs[name].dtype, name)
+    return runs, total - len(runs) * _samples(sizes)
+
+
+def as_dtype(values, dtype, name):
+    """Return an array in another dtype.
+
+    Args:
+        values: an array.
+        dtype: what it shall have.
+        name: of what it is, for the error.
+
+    Raises:
+        TypeError: that would change a value by more than the rounding of floating point.
+    """
+    text, real = (values.dtype.kind in "OSU", values.dtype.kind in "fiub")
+    if dtype.kind in "OSU" and text:
+        return values
+    if not (real or values.dtype.kind == dtype.kind == "c") or dtype.kind in "OSU":
+        raise TypeError(f"{name} is {values.dtype!r}, not {dtype.name}")
+    with np.errstate(all="ignore"):
+        cast = values.astype(dtype)
+    rounded = dtype.kind in "fc"
+    kept = np.isfinite(cast) | ~np.isfinite(values) if rounded else cast == values
+    if not np.all(kept):
+        lost = values[~kept].ravel()[0]
+        raise TypeError(f"{name} is {values.dtype.name}, and {lost} is no {dtype.name}")
+    return cast
 
 
 @contextlib.contextmanager
-def _fitting(path, model, takes):
+def _fitting(path, model, inputs):
     """Say in one line that the file does not fit the model, and what it takes."""
     try:
         yield
     except (ValueError, TypeError) as error:
-        message = f"{path} does not fit {model} ({', '.join(takes)}): {script.brief(error)}"
+        takes = ", ".join(f"{name} {input}" for name, input in inputs.items())
+        message = f"{path} does not fit {model} ({takes}): {script.brief(error)}"
         raise script.Failure(message) from error
+
+
+def _sizes(arrays, inputs, varying):
+    """Return how many samples a run takes at each input, by name.
+
+    It is None where a sample has no axis for that. Where the first axis varies it is as many as at
+    an input that fixes their number and has as many samples, else `varying`, or all if that is
+    None.
+    """
+    fixed = {
+        len(arrays[name]): input.shape[0]
+        for name, input in inputs.items()
+        if input.shape and input.shape[0] and arrays[name].ndim == len(input.shape)
+    }
+    sizes = {}
+    for name, (shape, _) in inputs.items():
+        sizes[name] = None
+        if arrays[name].ndim == len(shape) > 0:
+            length = len(arrays[name])
+            sizes[name] = shape[0] or fixed.get(length) or varying or max(length, 1)
+    return sizes
 
 
 def _split(arrays, sizes):
@@ -129,8 +214,7 @@ def _split(arrays, sizes):
 
     Args:
         arrays: a dict of arrays.
-        sizes: how many samples a run takes at each input, by name; None where a sample has no axis
-            for that.
+        sizes: see `_sizes`.
 
     Returns:
         A list with a dict of arrays for each run; the last may hold fewer samples.
@@ -150,23 +234,45 @@ def _split(arrays, sizes):
     return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _full(run, sizes):
-    """Return whether a run has all the samples that it takes."""
-    return all(sizes[name] is None or sizes[name] == len(run[name]) for name in run)
+def _samples(sizes):
+    """Return how many samples a run takes, from `_sizes`."""
+    return max(filter(None, sizes.values()), default=1)
+
+
+def _full(runs, sizes):
+    """Return the runs that have all the samples that they take.
+
+    Raises:
+        ValueError: there is none.
+    """
+    full = [
+        run
+        for run in runs
+        if all(sizes[name] is None or sizes[name] == len(run[name]) for name in run)
+    ]
+    if not full:
+        raise ValueError("there are too few samples for one run")
+    return full
+
+
+def _numbers(index, size):
+    """Return the numbers of the samples of a run, from its own and how many samples it takes."""
+    return list(range(index * size, (index + 1) * size))
 
 
 def _checked(run, inputs):
     """Return the arrays of a run in the inputs' dtypes; raise ValueError or TypeError if not."""
+    checked = {}
     for name, (shape, dtype) in inputs.items():
         array = run[name]
         if len(shape) != array.ndim or any(
             size not in (None, given) for size, given in zip(shape, array.shape, strict=True)
         ):
             raise ValueError(f"a sample of {name} has the shape {array.shape}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
-        run[name] = array.astype(dtype, casting="same_kind")
-    return run
+        checked[name] = as_dtype(array, dtype, name)
+    return checked
 
 
 def at_random(inputs, count=8):
@@ -180,12 +286,14 @@ def at_random(inputs, count=8):
         count: how many runs.
 
     Returns:
-        A list with a dict for each run from names to arrays of the inputs' shapes and dtypes.
+        The `Typical` inputs.
     """
     generator = np.random.default_rng(seed=0)
-    return [
+    runs = [
         {name: _random(input, generator) for name, input in inputs.items()} for _ in range(count)
     ]
+    size = max((input.shape[0] or 1 for input in inputs.values() if input.shape), default=1)
+    return Typical(None, count, runs, [_numbers(index, size) for index in range(count)])
 
 
 def _random(input, generator):

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import warnings
 
 # Reads what is held back until the process at the other end has ended, then shows the last lines of
@@ -29,8 +30,11 @@ class Failure(Exception):
 
 
 def in_notebook():
-    """Return whether a notebook's kernel runs the code."""
-    return "kernel_launcher" in sys.argv[0]
+    """Return whether cells are run one by one: by a kernel, by PyCharm's console, or typed in.
+
+    Jupyter, VS Code and Spyder have ipykernel, with arguments of their own each.
+    """
+    return hasattr(sys, "ps1") or not {"ipykernel", "pydevconsole"}.isdisjoint(sys.modules)
 
 
 def again():
@@ -38,6 +42,22 @@ def again():
     if in_notebook():
         return "run this cell again"
     return f"run again: python {shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])}"
+
+
+def command(stage, *arguments):
+    """Return the command that runs a stage, to be pasted into a shell.
+
+    Args:
+        stage: its number, 1 to 4.
+        *arguments: paths and options.
+    """
+    scripts = [
+        "01_create_model.py",
+        "02_load_model.py",
+        "03_convert_model.py",
+        "04_deploy_tflite.py",
+    ]
+    return f"python {shlex.join([scripts[stage - 1], *arguments])}"
 
 
 def brief(error):
@@ -159,6 +179,19 @@ def doing(what):
         yield
     finally:
         _wipe()
+
+
+def counted(items, what):
+    """Yield the items of a list, and say on a terminal at which of how many it is."""
+    shown = time.monotonic()
+    for index, item in enumerate(items):
+        if sys.__stdout__.isatty() and time.monotonic() - shown > 0.5:
+            _wipe()
+            line = f"{what}: {index:,} of {len(items):,} …"
+            print(line, end="", file=sys.__stdout__, flush=True)
+            shown = time.monotonic()
+        yield item
+    _wipe()
 
 
 def _wipe():

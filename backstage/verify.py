@@ -1,42 +1,18 @@
-"""Does the file still compute the same? The error, the gate, a row of the table."""
+"""Does each file still compute the same? Run, compared, a row of the table, the proof."""
 
 import contextlib
 import gc
+import importlib.metadata
 import io
+import math
 import os
 import re
 
-import numpy as np
+from backstage import artifacts, litert, script, verdict
 
-from backstage import artifacts, litert, script
-
-GATE = 1e-4  # of the range: more than float32's rounding can explain; a sound file stays below 1e-6
 LOUD = 0.05  # of the range: an error that is worth a line of its own
-
-
-def largest_error(results, expected):
-    """Return the largest error of any output: relative to that output's range, and absolute.
-
-    The range counts as at least 1 % of the largest value: where outputs hardly vary, the rounding
-    of float32 would look like an error.
-
-    Args:
-        results: the outputs of each run: dicts from names to arrays.
-        expected: those that count as right, with the same names. Where a size is another one, the
-            error is infinite.
-    """
-    errors = [(0.0, 0.0)]
-    for name in expected[0]:
-        values, true = (
-            np.concatenate([run[name].ravel().astype(float) for run in side])
-            for side in (results, expected)
-        )
-        if values.size != true.size:
-            errors.append((np.inf, np.inf))
-        elif true.size:
-            error, largest = np.abs(values - true).max(), np.abs(true).max()
-            errors.append((error / (max(np.ptp(true), largest / 100) or 1), error))
-    return max(errors)
+MEMORY = 2**28  # bytes of right answers: models of large outputs are compared on fewer samples
+PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 
 def refusal(error):
@@ -50,35 +26,42 @@ def refusal(error):
 
 
 class Table:
-    """The variants of one model: each is run, compared, printed, and saved if it is sound.
+    """The variants of one model: each is run, compared, and saved if it is sound.
 
     Attributes:
+        rows: a dict from variants to what a proof says of them.
         files: a dict from the variants that were saved to their paths.
         errors: a dict from these variants to their errors, as parts of the range.
         sizes: a dict from these variants to the bytes of their files.
     """
 
-    def __init__(self, model, runs):
-        """Let the model answer the runs, and print the head of the table.
+    def __init__(self, model, typical):
+        """Let the model answer, and print with what files are compared.
 
         Args:
             model: a `models.Model`.
-            runs: a list with a dict for each run from names to arrays.
+            typical: the `samples.Typical` inputs.
         """
-        self.model, self.runs = model, runs
-        with script.doing(f"asking {model.right}"), script.quiet():
-            self.expected = model.answers(runs)
-        self.files, self.errors, self.sizes = {}, {}, {}
-        print(f"compared with {model.right}:")
-        head = "variant            bytes   size  in/out          error  of range   one run  file"
-        print(head)
+        self.model = model
+        with script.quiet():
+            (first,) = model.answers(typical.first(1))
+            size = sum(array.nbytes for array in first.values())
+            self.typical = typical.first(max(MEMORY // max(size, 1), 1))
+            answers = list(model.answers(self.typical))
+            changed = (model.answers(self.typical, seed) for seed in verdict.passes(answers))
+            self.right = verdict.right(answers, changed, model.path, self.typical.numbers)
+            model.release()
+        self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
+        print(f"compared with {model.right}")
+        print(f"on {self.typical}")
 
     @contextlib.contextmanager
     def variant(self, variant, suffix):
-        """Yield a file to write a conversion to; then verify it, print its row and save it.
+        """Yield a file to write a conversion to; then verify it, print a line and save it.
 
-        The first variant is the measure of the sizes, and must be the same model: the gate is for
-        it. Another one that cannot be converted gets a row that says why.
+        The first variant is the measure of the sizes, and must be the same model. The errors of
+        others are measured. One that cannot be converted, or answers no numbers, is not saved, and
+        its line says why.
 
         Args:
             variant: its name.
@@ -93,34 +76,122 @@ class Table:
                 gc.collect()  # graphs and Keras models are circles, which keep much memory
                 yield file
                 content = file.getvalue()
-                results, dtypes, seconds = litert.run(content, self.runs, self.model.signature)
+                results, dtypes, seconds = litert.run(
+                    content, self.typical.runs, self.model.signature
+                )
         except Exception as error:  # the converter, its calibrator and LiteRT raise many kinds
             reason = refusal(error)
-            if self.files:
-                print(f"{variant:<14} not written: {reason}")
-                return
-            raise script.Failure(self.model.dead_end(reason)) from error
+            if not self.files:
+                raise script.Failure(self.model.dead_end(reason)) from error
+            self._leave_out(variant, path, reason)
+            return
 
-        relative, error = largest_error(results, self.expected)
-        share = len(content) / next(iter(self.sizes.values()), len(content))
-        print(
-            f"{variant:<13}{len(content):>11,}{share:>7.0%}"
-            f"  {dtypes:<13}{error:>8.2g}{relative:>10.1e}"
-            f"{seconds * 1e6:>7.0f} us  {os.path.basename(path)}"
-        )
-        if not self.files and not relative <= GATE:
-            message = (
-                f"{path} was not written: it differs from {self.model.path} by {relative:.1e} of"
-                " the output's range, more than the 1e-4 that rounding can explain"
+        same = verdict.compare(results, self.right)
+        if not self.files and same.difference:
+            hint = self.model.hint()
+            message = f"{path} was not written: {same.difference}"
+            raise script.Failure(f"{message}\n{hint}" if hint else message)
+        if same.broken:
+            self._leave_out(variant, path, same.broken)
+            return
+        judged = "measured"
+        if not self.files:
+            unclear, count, share = self.right.unclear()
+            judged = "cannot be judged" if unclear else "verified"
+        print(f"{variant:<13}{len(content):>11,} bytes  {judged}")
+        if judged == "cannot be judged":
+            print(f"{'':<13}  rounding alone may change {unclear:,} of {count:,} components of the")
+            print(
+                f"{'':<13}  output by up to {share:.0%} of their range: more than 1% proves nothing"
             )
-            if any(None in input.shape[1:] for input in self.model.inputs.values()):
-                message += (
-                    "\nLiteRT mistakes some sizes that vary (TimeDistributed): build the model with"
-                    " fixed ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
-                )
-            raise script.Failure(message)
-        if not relative <= LOUD:
-            print(f"{'':<13}  {variant} errs by {relative:.0%} of the output's range: more than 5%")
+        if not same.of_range <= LOUD:
+            print(f"{'':<13}  errs by {same.of_range:.0%} of the output's range: more than 5%")
         artifacts.write(path, content)
-        self.files[variant], self.errors[variant] = path, relative
+        self.files[variant], self.errors[variant] = path, same.of_range
         self.sizes[variant] = len(content)
+        self._answers[variant] = results[:PROVEN]
+        self.rows[variant] = {
+            "file": os.path.basename(path),
+            "bytes": len(content),
+            "sha256": artifacts.sha256(content),
+            "dtypes": dtypes,
+            "error": _number(same.error),
+            "of_range": _number(same.of_range),
+            "seconds": float(seconds),
+            "verdict": judged,
+        }
+
+    def _leave_out(self, variant, path, reason):
+        """Say why a variant is not written."""
+        print(f"{variant:<13} not written: {reason}")
+        self.rows[variant] = {"file": os.path.basename(path), "not_written": reason}
+
+    def show(self):
+        """Print the table: a row for each variant that was written."""
+        print()
+        print("variant            bytes   size  in/out          error  of range   one run  verdict")
+        smallest = next(iter(self.sizes.values()))
+        for variant in self.files:
+            row = self.rows[variant]
+            error, of_range = (math.inf if row[key] is None else row[key] for key in ERRORS)
+            print(
+                f"{variant:<13}{row['bytes']:>11,}{row['bytes'] / smallest:>7.0%}"
+                f"  {row['dtypes']:<13}{error:>8.2g}{of_range:>10.1e}"
+                f"{row['seconds'] * 1e6:>7.0f} us  {row['verdict']}"
+            )
+
+    def proof(self):
+        """Return the record of what was proven, a dict for `artifacts.note`."""
+        model, typical = self.model, self.typical
+        file, digest = model.identity
+        return {
+            "model": {
+                "path": artifacts.relative(model.path, model.name),
+                "file": artifacts.relative(file, model.name),
+                "sha256": digest,
+            },
+            "compared_with": model.right,
+            "samples": {
+                "file": typical.file and artifacts.relative(typical.file, model.name),
+                "of": typical.total,
+                "compared": sum(map(len, typical.numbers)),
+                "calibrated": sum(map(len, typical.numbers[: len(typical.calibrating())])),
+            },
+            "versions": {
+                package: importlib.metadata.version(package)
+                for package in ("tensorflow", "keras", "ai-edge-litert")
+            },
+            "variants": self.rows,
+            "runs": self._runs(),
+        }
+
+    def _runs(self):
+        """Return the first runs that fit into a megabyte, at least one, as objects of JSON."""
+        runs, size = [], 0
+        for index, inputs in enumerate(self.typical.runs[:PROVEN]):
+            sides = {
+                "inputs": inputs,
+                "answers": self.right.answers[index],
+                "limits": self.right.limits[index],
+            }
+            given = {variant: answers[index] for variant, answers in self._answers.items()}
+            run = {side: _packed(arrays) for side, arrays in sides.items()}
+            run["variants"] = {variant: _packed(arrays) for variant, arrays in given.items()}
+            size += len(str(run))
+            if runs and size > MEGABYTE:
+                break
+            runs.append(run)
+        return runs
+
+
+ERRORS = ("error", "of_range")
+
+
+def _packed(arrays):
+    """Return a dict of arrays as objects of JSON."""
+    return {name: artifacts.packed(array) for name, array in arrays.items()}
+
+
+def _number(value):
+    """Return a number for JSON, which has no infinity."""
+    return float(value) if math.isfinite(value) else None

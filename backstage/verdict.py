@@ -1,0 +1,251 @@
+"""Is what was answered the same? Right answers, what rounding explains, and given answers.
+
+Answers are lists with a dict for each run from the names of outputs to arrays. The numbers of an
+output fall into components: those of its last axis, if that has one size in all runs and stands
+beside an axis of samples; else all are one. A complex number counts as two real ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+SLACK = 1e-4  # of a component's range: more than float32's rounding in a short computation
+UNCLEAR = 0.01  # of a component's range: where rounding explains more, nothing can be proven
+FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
+
+
+class Right(NamedTuple):
+    """The answers that count as right, and how far others may be from them.
+
+    Attributes:
+        answers: the right answers.
+        limits: for each run a dict from outputs to the largest error that rounding explains:
+            float64 (components,) or (), and of the output's shape where answers are exact.
+        ranges: a dict from outputs to the ranges of their components, float64 (components,) or ().
+        path: whose answers they are.
+        numbers: the numbers of the samples of each run: a list of lists.
+    """
+
+    answers: list
+    limits: list
+    ranges: dict
+    path: str
+    numbers: list
+
+    def unclear(self):
+        """Return how many components cannot be judged, of how many, and the worst limit of range.
+
+        Exact outputs are always clear.
+        """
+        shares = [
+            np.atleast_1d(self.limits[0][name] / self.ranges[name])
+            for name, values in self.answers[0].items()
+            if not _exact(values)
+        ]
+        share = np.concatenate(shares) if shares else np.zeros(0)
+        return int((~(share <= UNCLEAR)).sum()), share.size, share.max(initial=0)
+
+
+class Same(NamedTuple):
+    """How far given answers are from the right ones.
+
+    Attributes:
+        error: the largest absolute error.
+        of_range: the largest error as a part of its component's range.
+        difference: what is different beyond the limits, in words, or "".
+        broken: the same where there are no numbers to compare: an output of another shape or kind,
+            NaN, or infinity where the right answer is a number.
+    """
+
+    error: float
+    of_range: float
+    difference: str
+    broken: str
+
+
+def passes(answers):
+    """Return the seeds of the changes that are needed to find what rounding explains.
+
+    A change and its opposite move the candidates of a tie apart in both directions; where answers
+    are exact, one element may be moved by chance too little, so there it is four pairs.
+    """
+    pairs = 4 if any(_exact(values) for values in answers[0].values()) else 1
+    return [seed for pair in range(1, pairs + 1) for seed in (pair, -pair)]
+
+
+def right(answers, changed, path, numbers):
+    """Return the `Right` of answers, from what the same model answers with weights hardly changed.
+
+    The limit of a component is 1e-4 of its range, 10 times the largest change, and 1e-6 of its
+    largest magnitude. Integers, truth values and texts are exact: an element's limit is its own
+    largest change, which is not 0 in ties only.
+
+    Args:
+        answers: the right answers.
+        changed: iterables of answers of the same runs, each with other weights changed.
+        path: whose answers they are.
+        numbers: the numbers of the samples of each run: a list of lists.
+    """
+    split = {name: _splits([run[name] for run in answers]) for name in answers[0]}
+    changes = [{name: np.float64(0) for name in run} for run in answers]
+    for attempt in changed:
+        for run, other, change in zip(answers, attempt, changes, strict=True):
+            for name, values in run.items():
+                exact = _exact(values)
+                distance = _distance(other[name], values)
+                change[name] = np.maximum(
+                    change[name], distance if exact else _over(np.max, distance, split[name])
+                )
+    ranges, shared = {}, {}
+    for name, values in answers[0].items():
+        every = [_numbers(run[name]) for run in answers]
+        high, low = (
+            over.reduce(
+                [_over(reduce, np.where(np.isfinite(x), x, rest), split[name]) for x in every]
+            )
+            for over, reduce, rest in [(np.maximum, np.max, -np.inf), (np.minimum, np.min, np.inf)]
+        )
+        full = high >= low  # not a component without one finite number
+        high, low = np.where(full, high, 0), np.where(full, low, 0)
+        largest = np.maximum(np.abs(high), np.abs(low))
+        span = np.maximum(high - low, largest / 100)
+        ranges[name] = np.where(span > 0, span, 1.0)
+        if not _exact(values):
+            change = np.maximum.reduce([change[name] for change in changes])
+            shared[name] = SLACK * (high - low) + 10 * change + 1e-6 * largest + FLUSHED
+    limits = [change | shared for change in changes]
+    return Right(answers, limits, ranges, path, numbers)
+
+
+def compare(given, right):
+    """Return the `Same` of given answers and the `Right` ones."""
+    for name, expected in right.answers[0].items():
+        for index, (run, true) in enumerate(zip(given, right.answers, strict=True)):
+            reason = ""
+            if name not in run:
+                reason = f"it has no output {name}"
+            elif _kind(run[name]) != _kind(expected):
+                reason = f"output {name} is {_kind(run[name])}, not {_kind(expected)}"
+            elif run[name].shape != true[name].shape:
+                shapes = f"has the shape {run[name].shape}, not {true[name].shape}"
+                reason = f"output {name} of sample {right.numbers[index][0]} {shapes}"
+            if reason:
+                return Same(np.inf, np.inf, reason, reason)
+    error, of_range, differences, broken = 0.0, 0.0, [], []
+    for name in right.answers[0]:
+        worst = Worst(right, name)
+        for index, run in enumerate(given):
+            worst.see(index, run[name])
+        error, of_range = max(error, worst.error), max(of_range, worst.of_range)
+        differences += worst.difference()
+        broken += worst.difference() if worst.lost else []
+    return Same(error, of_range, *("".join(words[:1]) for words in (broken + differences, broken)))
+
+
+class Worst:
+    """The worst element of an output over all runs, and how many are beyond their limits."""
+
+    def __init__(self, right, name):
+        """Take the `Right` answers and the name of the output."""
+        self.right, self.name = right, name
+        self.error, self.of_range, self.beyond, self.seen = 0.0, 0.0, 0, 0
+        self.lost = set()  # samples that are NaN or infinite where the right answer is a number
+        self.excess, self.where = -1.0, None
+
+    def sample(self, run, index):
+        """Return the number of the sample at an index of the first axis of a run's output."""
+        numbers = self.right.numbers[run]
+        several = self.right.answers[run][self.name].shape[:1] == (len(numbers),)
+        return numbers[index if several else 0]
+
+    def see(self, run, given):
+        """Take the output of a run, from its number."""
+        true, limits = (side[run][self.name] for side in (self.right.answers, self.right.limits))
+        if not true.size:
+            return
+        distance = _distance(given, true)
+        shares = distance / self.right.ranges[self.name]
+        self.error = max(self.error, distance.max())
+        self.of_range = max(self.of_range, shares.max())
+        lost = ~np.isfinite(_numbers(given)) & np.isfinite(_numbers(true))
+        self.lost |= {self.sample(run, row) for row in np.nonzero(np.atleast_1d(lost))[0].tolist()}
+        beyond = lost | ~(distance <= limits)
+        self.seen += distance.size
+        self.beyond += int(beyond.sum())
+        excess = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
+        if excess.max() > self.excess:
+            self.excess = excess.max()
+            where = np.unravel_index(excess.argmax(), excess.shape)
+            limit = np.broadcast_to(limits, distance.shape)[where]
+            self.where = run, where, given, true, limit
+
+    def difference(self):
+        """Return what is beyond the limits, in a list of at most one sentence."""
+        if not self.beyond:
+            return []
+        run, where, given, true, limit = self.where
+        first, last = (where[0], where[-1]) if where else (0, 0)
+        if np.iscomplexobj(true):
+            last %= true.shape[-1] if true.ndim else 1
+            where = (*where[:-1], last) if true.ndim else ()
+        place = f"output {self.name}, sample {self.sample(run, first)}, component {last}"
+        values = f"{given[where]} where {self.right.path} answers {true[where]}"
+        if self.lost:
+            total = sum(map(len, self.right.numbers))
+            count = f"{len(self.lost):,} of {total:,} samples answer NaN or infinity"
+            return [f"{count}: {place} answers {values}"]
+        if _exact(true):
+            count = f"{self.beyond:,} of {self.seen:,} elements of {self.name} differ"
+            return [f"{count}: {place} answers {values}"]
+        return [f"{place} answers {values}, and rounding explains an error of {limit:.1e}"]
+
+
+def _exact(values):
+    """Return whether values are integers, truth values or texts, which rounding does not touch."""
+    return values.dtype.kind not in "fc"
+
+
+def _kind(values):
+    """Return the kind of an array's numbers in a word."""
+    kinds = {"f": "real", "c": "complex", "b": "bool", "i": "integer", "u": "integer"}
+    return kinds.get(values.dtype.kind, "text")
+
+
+def _numbers(values):
+    """Return values as float64, complex ones as two; texts as their places in an order."""
+    if _kind(values) == "text":
+        return np.zeros(values.shape)
+    if np.iscomplexobj(values):
+        values = np.atleast_1d(values)
+        return np.concatenate([values.real, values.imag], axis=-1).astype(np.float64)
+    return values.astype(np.float64)
+
+
+def _splits(arrays):
+    """Return whether the last axis of an output's arrays tells its components apart."""
+    return min(array.ndim for array in arrays) >= 2 and len({a.shape[-1] for a in arrays}) == 1
+
+
+def _over(reduce, values, split):
+    """Reduce float64 values to one number for each component, or to one."""
+    axes = tuple(range(values.ndim - 1)) if split else None
+    start = -np.inf if reduce is np.max else np.inf
+    return reduce(values, axis=axes, initial=start)
+
+
+def _distance(given, true):
+    """Return how far given values are from the true ones, float64 of their shape as `_numbers`.
+
+    It is 0 for equal infinities, and infinite where one of the two is NaN or infinite.
+    """
+    if given.shape != true.shape:
+        return np.full_like(_numbers(true), np.inf)
+    if _exact(true):
+        differ = given != true
+        apart = np.abs(_numbers(given) - _numbers(true))
+        return np.where(differ, np.maximum(apart, 1.0), 0.0)
+    values, expected = _numbers(given), _numbers(true)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(values - expected)
+    distance = np.where(values == expected, 0.0, distance)
+    return np.where(np.isnan(distance), np.inf, distance)
