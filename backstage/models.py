@@ -280,10 +280,7 @@ class Archive(Model):
             weights = self._weights
             if large:
                 weights = [[tf.convert_to_tensor(v.value) for v in side] for side in sides]
-            if batch:  # what varies in a function within must not vary in the whole
-                outputs = archives.call(model, list(values), weights)
-            else:
-                outputs = self._function(weights, list(values))
+            outputs = archives.call(model, list(values), weights)
             if self._given and outputs.keys() != self._given.outputs.keys():
                 return dict(zip(self._given.outputs, outputs.values(), strict=True))
             return outputs

@@ -108,7 +108,8 @@ def right(answers, changed, path, numbers):
         full = high >= low  # not a component without one finite number
         high, low = np.where(full, high, 0), np.where(full, low, 0)
         largest = np.maximum(np.abs(high), np.abs(low))
-        span = np.maximum(high - low, largest / 100)
+        # Rounding must not look like an error where answers hardly vary.
+        span = np.where(high > low, np.maximum(high - low, largest / 100), largest)
         ranges[name] = np.where(span > 0, span, 1.0)
         if not _exact(values):
             change = np.maximum.reduce([change[name] for change in changes])

@@ -100,12 +100,12 @@ class Table:
             judged = "cannot be judged" if unclear else "verified"
         print(f"{variant:<13}{len(content):>11,} bytes  {judged}")
         if judged == "cannot be judged":
-            print(f"{'':<13}  rounding alone may change {unclear:,} of {count:,} components of the")
-            print(
-                f"{'':<13}  output by up to {share:.0%} of their range: more than 1% proves nothing"
+            line = (
+                f"rounding explains errors of {share:.0%} of the range, in {unclear:,} of {count:,}"
             )
+            print(f"{'':<13}  {line} components:\n{'':<13}  beyond 1%, nothing can be proven")
         if not same.of_range <= LOUD:
-            print(f"{'':<13}  errs by {same.of_range:.0%} of the output's range: more than 5%")
+            print(f"{'':<13}  errs by {same.of_range:.0%} of a component's range: more than 5%")
         artifacts.write(path, content)
         self.files[variant], self.errors[variant] = path, same.of_range
         self.sizes[variant] = len(content)
