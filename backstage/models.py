@@ -68,7 +68,7 @@ class Model:
         self.path, self.name = path, output or artifacts.stem(path)
         self.identity = artifacts.identity(path)
 
-    def answers(self, typical, seed=0):
+    def answers(self, typical, seed=0, together=32):
         """Yield what the model answers: its outputs of each run by name, as arrays.
 
         Args:
@@ -76,35 +76,47 @@ class Model:
             seed: 0 for the right answers. Other seeds change the last bits of all weights: each
                 number by a millionth of itself, normally distributed; the negative of a seed makes
                 the opposite changes. Where there are no weights, the inputs change.
+            together: how many runs may be joined into one call, where the batch varies. A model
+                that looks across its batch answers right with 1 only.
 
         Raises:
             Failure: an output is NaN, or the model fails on these inputs.
         """
         noise = np.random.default_rng(abs(seed))
+        size = together if self._joinable else 1
         with self._changed(lambda array: _nudged(array, seed, noise)) as ask:
-            runs = script.counted(typical.runs, f"asking {self.right}")
-            for run, numbers in zip(runs, typical.numbers, strict=True):
-                values = run
+            starts = range(0, len(typical.runs), size)
+            for start in script.counted(starts, f"asking {self.right}"):
+                portion = typical.part(start, start + size)
+                runs = portion.runs
                 if seed and not self._has_weights:
-                    values = {name: _nudged(array, seed, noise) for name, array in run.items()}
+                    runs = [
+                        {name: _nudged(array, seed, noise) for name, array in run.items()}
+                        for run in runs
+                    ]
                 try:
-                    outputs = {name: np.asarray(tensor) for name, tensor in ask(values).items()}
+                    rows = _ask(ask, runs)
                 except (tf.errors.OpError, ValueError) as error:
-                    raise script.Failure(self._rejects(typical, numbers[0], error)) from error
-                for name, array in outputs.items():
-                    if not seed and array.dtype.kind in "fc" and np.isnan(array).any():
-                        raise script.Failure(
-                            f"output {name} of {self.path} is NaN for sample {numbers[0]} of"
-                            f" {typical.file or 'random inputs'}: train it again, or leave that out"
-                        )
-                yield outputs
+                    if len(runs) == 1:
+                        raise script.Failure(self._rejects(portion, error)) from error
+                    rows = self.answers(portion, seed, together=1)  # names the sample
+                for number, row in zip(portion.numbers, rows, strict=True):
+                    for name, array in row.items():
+                        if not seed and array.dtype.kind in "fc" and np.isnan(array).any():
+                            raise script.Failure(
+                                f"output {name} of {self.path} is NaN for sample {number[0]} of"
+                                f" {typical.file or 'random inputs'}: train it again, or leave that"
+                                " sample out"
+                            )
+                    yield row
 
-    def _rejects(self, typical, number, error):
-        """Return the message for inputs that the model itself cannot take."""
+    def _rejects(self, typical, error):
+        """Return the message for a run that the model itself cannot take."""
         reason = re.sub(
             r"\{\{node .*?\}\}|\[Op:.*|Detected at node.*|\[\[.*", "", script.brief(error)
         )
         if typical.file:
+            number = typical.numbers[0][0]
             return f"{self.path} itself fails on sample {number} of {typical.file}: {reason}"
         beside = f"{artifacts.stem(self.path)}.samples.npy"
         return (
@@ -201,6 +213,16 @@ def _input(spec):
     return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
 
 
+def _ask(ask, runs):
+    """Return a function's answers to runs that are joined into one call, a dict for each."""
+    if len(runs) == 1:
+        return [{name: np.asarray(tensor) for name, tensor in ask(runs[0]).items()}]
+    joined = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+    outputs = {name: np.asarray(tensor) for name, tensor in ask(joined).items()}
+    parts = {name: np.split(array, len(runs)) for name, array in outputs.items()}
+    return [{name: parts[name][index] for name in parts} for index in range(len(runs))]
+
+
 def _nudged(array, seed, noise):
     """Return an array, each number of floating point changed by about a millionth of itself."""
     if not seed or array.dtype.kind not in "fc":
@@ -231,8 +253,11 @@ class Archive(Model):
         super().__init__(given.path if given else path, output)
         self._archive, self._given = path, given
         self._load()
+        ends = [*keras.tree.flatten(archives.inputs(self._keras)), *self._keras.outputs]
+        self._joinable = all(end.shape[:1] == (None,) for end in ends)
         if given:
             self.right, self._has_weights = given.right, given._has_weights
+            self._joinable = False
             if len(self._specs()) != len(given.inputs):
                 message = f"{path} has other inputs than {given.path}: make both of one model"
                 raise script.Failure(message)
@@ -245,14 +270,11 @@ class Archive(Model):
             self._save(function, self._keras)
 
     def _load(self):
-        """Load the Keras model, and make a function of its weights and inputs of it."""
+        """Load the Keras model and its weights."""
         with script.doing(f"loading {self._archive}"):
             self._keras = model = archives.load(self._archive)
         self._weights = archives.weights(model)
         self._has_weights = any(array.dtype.kind == "f" for side in self._weights for array in side)
-        self._function = tf.function(
-            lambda weights, values: archives.call(model, values, weights), autograph=False
-        )
 
     def _specs(self, batch=None):
         """Return what the Keras model takes as a list of `tf.TensorSpec`, with a batch if given."""
@@ -313,12 +335,13 @@ class Archive(Model):
         if not self._keras:
             self._load()
         weights = [[tf.constant(change(array)) for array in side] for side in self._weights]
-        function = self._function.get_concrete_function(weights, self._specs())
-        yield lambda run: function(weights, [tf.constant(run[name]) for name in self.inputs])
+        yield lambda run: archives.call(
+            self._keras, [tf.constant(run[name]) for name in self.inputs], weights
+        )
 
     def release(self):
         """Let go of the Keras model, as converting needs the memory."""
-        self._keras = self._weights = self._function = None
+        self._keras = self._weights = None
 
     def hint(self):
         """Return what may help where the float32 file computes something else, or ""."""
@@ -336,6 +359,8 @@ class Archive(Model):
 
 class SavedModel(Model):
     """A SavedModel. What its signature answers is right."""
+
+    _joinable = False  # a call takes little time
 
     def __init__(self, path, signature=None, batch=None, output=None):
         """Open the SavedModel; say so where something other than itself has to be converted."""

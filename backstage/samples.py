@@ -37,9 +37,9 @@ class Typical(NamedTuple):
     runs: list
     numbers: list
 
-    def first(self, count):
-        """Return the first runs only."""
-        return self._replace(runs=self.runs[:count], numbers=self.numbers[:count])
+    def part(self, start, end):
+        """Return some of the runs only."""
+        return self._replace(runs=self.runs[start:end], numbers=self.numbers[start:end])
 
     def calibrating(self):
         """Return the runs that calibrate: those of the first hundred samples, or the first one."""

@@ -14,10 +14,12 @@ from conftest import (
     assert_converted,
     give_up_write_to_everything,
     run,
+    table,
 )
 from tensorflow import keras
 from tensorflow.keras import layers
 
+from backstage import samples
 from backstage.models import open as open_model
 
 RNG = np.random.default_rng(7)
@@ -33,9 +35,7 @@ def litert(path, **inputs):
 def test_keras_archives(warm, models, name):
     process = warm("03_convert_model.py", models / f"{name}.keras", cwd=models)
     assert_converted(process, models / f"{name}.keras")
-    assert (
-        "8 runs on random inputs\ncompared with the Keras model in inference mode" in process.stdout
-    )
+    assert "compared with the Keras model in inference mode\non 8 random samples" in process.stdout
     recurrent = "recurrent: the batch is fixed to 1; other sizes vary as before" in process.stdout
     assert recurrent == (name in zoo.RECURRENT)
     assert ("trained with mixed_float16: computed in float32" in process.stdout) == (
@@ -82,7 +82,7 @@ def test_samples_give_the_time_axis(warm, models, tmp_path):
     samples = RNG.normal(size=(20, 7, 3)).astype("float32")
     np.save(tmp_path / "lstm.samples.npy", samples)
     process = warm("03_convert_model.py", "lstm.keras", cwd=tmp_path)
-    assert "20 runs on lstm.samples.npy" in process.stdout
+    assert "on 20 of 20 samples of lstm.samples.npy; 20 calibrate" in process.stdout
     assert "full integer   not written: the converter crashes on loops" in process.stdout
     assert_converted(process, tmp_path / "lstm.keras")
     runner = Interpreter(str(tmp_path / "lstm.tflite")).get_signature_runner()
@@ -151,9 +151,11 @@ def test_a_model_answers_again_after_it_was_let_go_of(models, tmp_path):
     expected = keras.models.load_model(path).predict(x, verbose=0)
     model = open_model(path, output=str(tmp_path / "again"))
     (name,) = model.inputs
-    for answers in [model.answers([{name: row[None]} for row in x]) for _ in range(2)]:
-        values = [answer["output_0"][0] for answer in answers]
+    typical = samples.Typical(None, 2, [{name: row[None]} for row in x], [[0], [1]])
+    for _ in range(2):
+        values = [answer["output_0"][0] for answer in model.answers(typical)]
         np.testing.assert_allclose(values, expected, rtol=1e-5)
+        model.release()
 
 
 def test_signatures(warm, tmp_path):
@@ -174,7 +176,7 @@ def test_signatures(warm, tmp_path):
     assert_clear_error(process, "both has no signature 'serving_default'", "['one', 'two']")
     np.save(tmp_path / "one.samples.npy", RNG.random((10, 2)))
     process = warm("03_convert_model.py", "one", cwd=tmp_path)
-    assert "signature one\n2 runs on one.samples.npy" in process.stdout  # 4 samples a run
+    assert "on 8 of 10 samples of one.samples.npy" in process.stdout  # 4 samples a run
     assert (tmp_path / "one.tflite").exists()
 
 
@@ -193,7 +195,9 @@ def test_nan_is_named(warm, pipeline, tmp_path):
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     model.save(tmp_path / "broken.keras")
     process = warm("03_convert_model.py", "broken.keras", cwd=tmp_path)
-    assert_clear_error(process, "output output_0 of broken.keras is NaN or infinite")
+    assert_clear_error(
+        process, "output output_0 of broken.keras is NaN for sample 0 of random inputs"
+    )
     process = warm("02_load_model.py", "broken.keras", cwd=tmp_path)
     assert process.stdout.count("holds NaN or infinity") == 4
 
@@ -229,7 +233,7 @@ def test_a_fixed_batch_of_saved_models(warm, pipeline, tmp_path, batch):
     shutil.copytree(pipeline[0] / "saved_model", directory)
     process = warm("03_convert_model.py", "--batch", batch, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert f"{100 // batch} runs on saved_model/my_model.samples.npy" in process.stdout
+    assert "on 100 of 100 samples of saved_model/my_model.samples.npy; 100" in process.stdout
     model = keras.models.load_model(directory / "my_model.keras")
     x = np.arange(1, batch + 1, dtype="float32").reshape(batch, 1)
     for suffix in ["", ".quant", ".dynamic", ".int8"]:
@@ -362,7 +366,7 @@ def test_another_place_for_the_results(pipeline, tmp_path):
     assert process.returncode == 0, process.stderr
     assert sorted(directory.rglob("*")) == before
     made = {path.name for path in (tmp_path / "here/out").iterdir()}
-    suffixes = ["tflite", "quant.tflite", "dynamic.tflite", "int8.tflite", "source"]
+    suffixes = ["tflite", "quant.tflite", "dynamic.tflite", "int8.tflite", "proof.json"]
     assert made == {f"net.{suffix}" for suffix in suffixes}
     process = run("04_deploy_tflite.py", "out/net.tflite", cwd=tmp_path / "here")
     assert "has changed" not in process.stdout
@@ -382,7 +386,7 @@ def test_directories_that_are_named_by_dots(warm, pipeline, tmp_path, where, pat
     assert process.returncode == 0, process.stderr
     assert sorted(path for path in (tmp_path / "net").rglob("*")) == before
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert made == {"net.tflite", "net.quant.tflite", "net.dynamic.tflite", "net.source"}
+    assert made == {"net.tflite", "net.quant.tflite", "net.dynamic.tflite", "net.proof.json"}
 
 
 def test_sizes_that_litert_mistakes(warm, tmp_path):
@@ -403,11 +407,9 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     np.save(tmp_path / "net.samples.npy", x)
     process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    row = re.search(
-        r"^16-bit int .* int16 +\S+ +(\S+) +\d+ us  net.int16.tflite", process.stdout, re.M
-    )
-    assert "full integer errs by" in process.stdout
-    assert float(row[1]) < 0.005
+    assert "errs by 52% of a component's range: more than 5%" in process.stdout
+    assert table(process.stdout)["16-bit int"]["dtypes"] == "int16"
+    assert float(table(process.stdout)["16-bit int"]["of_range"]) < 0.005
     np.save(tmp_path / "x.npy", x[:1])
     process = warm("04_deploy_tflite.py", "net.int16.tflite", "--input", "x.npy", cwd=tmp_path)
     assert "stored as int16" in process.stdout, process.stderr

@@ -35,7 +35,7 @@ def outputs(notebook):
 def test_artifacts_are_those_of_the_scripts(notebooks):
     _, directory = notebooks
     names = {path.name for path in (directory / "saved_model").iterdir()}
-    assert {"my_model.keras", "my_model", "my_model.int8.tflite", "my_model.source"} <= names
+    assert {"my_model.keras", "my_model", "my_model.int8.tflite", "my_model.proof.json"} <= names
     assert not [name for name in names if name.startswith(".new-")]
 
 

@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import assert_clear_error, assert_converted
 
-from backstage import samples
+from backstage import samples, script
 
 RNG = np.random.default_rng(7)
 
@@ -61,11 +61,11 @@ def test_samples_of_different_numbers_or_missing(warm, models, tmp_path):
 def test_pickles_are_refused(warm, pipeline, tmp_path):
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for script, option in [
+    for stage, option in [
         ("03_convert_model.py", "--samples"),
         ("04_deploy_tflite.py", "--input"),
     ]:
-        process = warm(script, option, "x.npy", cwd=tmp_path)
+        process = warm(stage, option, "x.npy", cwd=tmp_path)
         assert_clear_error(process, "x.npy", "allow_pickle=False")
 
 
@@ -76,49 +76,113 @@ def model(**inputs):
 
 
 @pytest.mark.parametrize(
-    ("count", "first", "taken"),
+    ("count", "first", "compared", "calibrating"),
     [
-        (100, None, range(100)),
-        (101, None, range(0, 101, 2)),
-        (250, None, range(0, 250, 3)),
-        (7, 3, [0, 3]),  # three samples a run; the seventh fills none
-        (600, 3, range(0, 600, 6)),
+        (100, None, 100, 100),
+        (101, None, 101, 100),
+        (2500, None, 1000, 100),
+        (7, 3, 6, 6),  # three samples a run; the seventh fills none
+        (600, 3, 600, 99),
+        (5000, 3, 999, 99),
+        (5000, 2000, 2000, 2000),  # one run at least
     ],
 )
-def test_about_a_hundred_runs_spread_over_all_samples(tmp_path, count, first, taken):
+def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, calibrating):
     np.save(tmp_path / "x.npy", np.arange(2 * count).reshape(count, 2))
-    runs = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
-    assert [run["x"][0, 0] for run in runs] == [2 * i for i in taken]
-    assert {run["x"].shape for run in runs} == {(first or 1, 2)}
-    assert {run["x"].dtype for run in runs} == {np.dtype("float32")}
+    typical = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
+    numbers = [number for run in typical.numbers for number in run]
+    assert len(numbers) == len(set(numbers)) == compared
+    assert sum(len(run["x"]) for run in typical.calibrating()) == calibrating
+    words = f"{compared:,} of {count:,} samples of {tmp_path / 'x.npy'}; {calibrating} calibrate"
+    assert str(typical) == words
+    for run, own in zip(typical.runs, typical.numbers, strict=True):
+        assert run["x"].dtype == np.float32
+        np.testing.assert_array_equal(run["x"][:, 0], 2 * np.array(own))
+        assert len(own) == (first or 1)
+    if compared > 50 * (first or 1):
+        odd = sum(number % 2 for number in numbers)  # data often alternate
+        assert 0.4 * compared < odd < 0.6 * compared
+        drawn = numbers[:50]
+        assert drawn != sorted(drawn)
+    again = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
+    assert again.numbers == typical.numbers
+
+
+def test_inputs_of_which_one_fixes_the_number_of_samples(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.arange(9).reshape(9, 1), b=np.arange(9).reshape(9, 1))
+    for size in (1, 3):
+        inputs = {"a": ((None, 1), "float32"), "b": ((size, 1), "float32")}
+        typical = samples.typical(tmp_path / "x.npz", model(**inputs))
+        assert [len(run["a"]) for run in typical.runs] == [size] * (9 // size)
+        runs, left = samples.given(tmp_path / "x.npz", model(**inputs).inputs, "a.tflite")
+        assert ([len(run["a"]) for run in runs], left) == ([size] * (9 // size), 0)
+        for run in [*runs, *typical.runs]:
+            np.testing.assert_array_equal(run["a"], run["b"])
 
 
 def test_a_file_of_runs_and_inputs_without_an_axis_for_samples(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((6, 1, 2)), scale=np.arange(6))
-    runs = samples.typical(
+    typical = samples.typical(
         tmp_path / "x.npz", model(x=((None, 2), "float32"), scale=((), "float32"))
     )
-    assert [run["x"].shape for run in runs] == [(1, 2)] * 6
-    assert [run["scale"] for run in runs] == list(range(6))
+    assert [run["x"].shape for run in typical.runs] == [(1, 2)] * 6
+    assert sorted(run["scale"].item() for run in typical.runs) == list(range(6))
 
 
 def test_given_takes_all_at_once_or_as_many_as_fit(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(10).reshape(5, 2))
-    for shape, lengths in [([-1, 2], [5]), ([2, 2], [2, 2, 1]), ([1, -1], [1] * 5)]:
-        runs = samples.given(tmp_path / "x.npy", {"x": shape}, "a.tflite")
-        assert [len(run["x"]) for run in runs] == lengths
+    for shape, lengths, left in [((None, 2), [5], 0), ((2, 2), [2, 2], 1), ((1, None), [1] * 5, 0)]:
+        inputs = model(x=(shape, "float32")).inputs
+        runs, over = samples.given(tmp_path / "x.npy", inputs, "a.tflite")
+        assert ([len(run["x"]) for run in runs], over) == (lengths, left)
         np.testing.assert_array_equal(
-            np.concatenate([run["x"] for run in runs]), np.arange(10).reshape(5, 2)
+            np.concatenate([run["x"] for run in runs]), np.arange(10).reshape(5, 2)[: sum(lengths)]
         )
-    runs = samples.given(tmp_path / "x.npy", {"x": [2]}, "a.tflite")
+    runs, _ = samples.given(tmp_path / "x.npy", model(x=((2,), "float32")).inputs, "a.tflite")
     assert [run["x"].tolist() for run in runs] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    with pytest.raises(script.Failure, match="too few samples for one run"):
+        samples.given(tmp_path / "x.npy", model(x=((6, 2), "float32")).inputs, "a.tflite")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "refused"),
+    [
+        (np.array([0, 255], "int64"), "uint8", False),
+        (np.array([0, 256], "int64"), "uint8", True),
+        (np.array([200], "uint8"), "int8", True),
+        (np.array([-1]), "uint8", True),
+        (np.array([3.0, -2.0]), "int32", False),
+        (np.array([0.5]), "int32", True),
+        (np.array([2**31]), "int32", True),
+        (np.array([0.1]), "float32", False),  # rounding changes nothing that counts
+        (np.array([16_777_217]), "float32", False),
+        (np.array([1e300]), "float32", True),
+        (np.array([70_000]), "float16", True),
+        (np.array([True, False]), "float32", False),
+        (np.array([1, 0]), "bool", False),
+        (np.array([2]), "bool", True),
+        (np.array([1j]), "float32", True),
+        (np.array([1.5]), "complex64", False),
+        (np.array(["a"]), "float32", True),
+        (np.array([1.0]), "object", True),
+        (np.array(["a"]), "object", False),
+    ],
+)
+def test_casts_that_change_a_value_are_refused(values, dtype, refused):
+    if refused:
+        with pytest.raises(TypeError, match="^x is "):
+            samples.as_dtype(values, np.dtype(dtype), "x")
+        return
+    cast = samples.as_dtype(values, np.dtype(dtype), "x")
+    assert dtype == "object" or cast.dtype == dtype
+    np.testing.assert_array_equal(cast, values.astype(dtype))
 
 
 def test_random_inputs():
     inputs = model(
         image=((None, None, 50, 3), "uint8"), word=((2, 40), "int32"), x=((None, 40), "float32")
     ).inputs | {"text": samples.Input((1,), np.dtype(object))}
-    runs, again = samples.at_random(inputs), samples.at_random(inputs)
+    runs, again = samples.at_random(inputs).runs, samples.at_random(inputs).runs
     assert len(runs) == 8
     for name, shape in [("image", (1, 32, 50, 3)), ("word", (2, 40)), ("x", (1, 40))]:
         values = np.array([run[name] for run in runs])
