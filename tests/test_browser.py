@@ -156,7 +156,7 @@ def test_the_plot_has_each_variant_that_runs_and_the_present_x(visit):
 
 def test_korean(visit):
     page = visit(locale="ko-KR")
-    assert page.locator("h1").inner_text() == "이 기기에서 실행하는 예제 모델"
+    assert page.locator("h1").inner_text() == "이 기기에서 실행하는 강좌의 모델"
     assert "오차" in page.locator("#variants").inner_text()
     assert visit(locale="en-GB").locator("h1").inner_text().startswith("The lesson")
 

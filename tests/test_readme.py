@@ -60,3 +60,17 @@ def test_error_messages_are_those_of_the_scripts():
         assert message in sources
     for message in ["of the output's range", "Size 1 may be too small", "has changed: run python"]:
         assert message in sources
+
+
+def test_korean_keeps_to_the_glossary():
+    korean = REPOSITORY / "docs/locale/ko"
+    rows = re.findall(r"^\|.*\|(.*)\|$", (korean / "GLOSSARY.md").read_text(), re.MULTILINE)
+    avoided = re.findall(r"`([^`]+)`", " ".join(rows))
+    assert len(avoided) > 30
+    pages = ["README.ko.md", "browser/index.html", "browser/page.js"]
+    paths = [REPOSITORY / page for page in pages] + [*korean.glob("LC_MESSAGES/*.po")]
+    assert len(paths) > 8
+    for path in paths:
+        text = path.read_text().replace('"\n"', "")  # messages are split across lines
+        found = [word for word in avoided if word in " ".join(text.split())]
+        assert not found, f"{path.name}: docs/locale/ko/GLOSSARY.md replaces {found}"
