@@ -119,7 +119,7 @@ with table.variant("dynamic range", ".dynamic.tflite") as tflite:
 with table.variant("full integer", ".int8.tflite") as tflite:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = model.representative_dataset(typical)
+    converter.representative_dataset = table.representative_dataset()
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
@@ -137,7 +137,7 @@ if table.errors.get("full integer", 0) > verify.LOUD:
     with table.variant("16-bit int", ".int16.tflite") as tflite:
         converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = model.representative_dataset(typical)
+        converter.representative_dataset = table.representative_dataset()
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]

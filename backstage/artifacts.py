@@ -10,6 +10,7 @@ import tempfile
 
 from backstage import script
 
+SUFFIXES = (".quant", ".dynamic", ".int8", ".int16")  # of a model's name, before .tflite
 ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
 
 
@@ -168,6 +169,8 @@ def proof(path):
             for variant in found["variants"].values():
                 if variant["file"] == name:
                     return found, variant
+            if model != whole and os.path.splitext(whole)[1] in SUFFIXES:  # tried earlier only
+                return found, {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"{file} is damaged: remove it, and run {script.command(3)}"
             raise script.Failure(message) from error

@@ -170,6 +170,36 @@ def run(content, runs, signature):
     return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
 
 
+def infinite(content, runs):
+    """Return the name of a tensor of a `.tflite` file that is NaN or infinite in a run, or None.
+
+    Args:
+        content: the file's bytes.
+        runs: the inputs of each run: dicts from names to arrays of real numbers.
+    """
+    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    names_of = names(interpreter)
+    for run in script.counted(runs, "looking for infinities"):
+        for tensor in interpreter.get_input_details():
+            values = run[names_of[tensor["name"]]]
+            interpreter.resize_tensor_input(tensor["index"], values.shape)
+        interpreter.allocate_tensors()
+        for tensor in interpreter.get_input_details():
+            values = run[names_of[tensor["name"]]]
+            interpreter.set_tensor(tensor["index"], quantize(values, tensor))
+        interpreter.invoke()
+        for tensor in interpreter.get_tensor_details():
+            if tensor["dtype"] != np.float32:
+                continue
+            try:
+                values = interpreter.get_tensor(tensor["index"])
+            except ValueError:  # a branch that was not run, or a part of a larger tensor
+                continue
+            if not np.isfinite(values).all():
+                return tensor["name"].split(";")[0]
+    return None
+
+
 def curve(path, x):
     """Return what a `.tflite` file with one number in and one out answers for each of many.
 

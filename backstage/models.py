@@ -124,14 +124,13 @@ class Model:
             f"\nGive samples: --samples FILE, or {beside}"
         )
 
-    def representative_dataset(self, typical):
-        """Return a function that iterates over inputs, as the converter wants it to calibrate.
+    def require_calibration(self, typical):
+        """Raise `Failure` if full-integer quantization cannot be calibrated with these inputs.
+
+        Random ones would calibrate nonsense, and loops crash the converter.
 
         Args:
             typical: the `samples.Typical` inputs.
-
-        Raises:
-            Failure: random inputs would calibrate nonsense; loops crash the converter.
         """
         if not typical.file:
             beside = f"{artifacts.stem(self.path)}.samples.npy"
@@ -141,7 +140,6 @@ class Model:
                 "the converter crashes on loops (TensorFlow issue 75140): fix the length, and build"
                 " the layer without a loop, keras.layers.LSTM(…, unroll=True)"
             )
-        return lambda: iter(typical.calibrating())
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""

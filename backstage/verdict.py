@@ -12,6 +12,7 @@ import numpy as np
 SLACK = 1e-4  # of a component's range: more than float32's rounding in a short computation
 UNCLEAR = 0.01  # of a component's range: where rounding explains more, nothing can be proven
 FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
+LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
 
 
 class Right(NamedTuple):
@@ -20,7 +21,7 @@ class Right(NamedTuple):
     Attributes:
         answers: the right answers.
         limits: for each run a dict from outputs to the largest error that rounding explains:
-            float64 (components,) or (), and of the output's shape where answers are exact.
+            float32 (components,) or (), and of the output's shape where answers are exact.
         ranges: a dict from outputs to the ranges of their components, float64 (components,) or ().
         path: whose answers they are.
         numbers: the numbers of the samples of each run: a list of lists.
@@ -114,7 +115,9 @@ def right(answers, changed, path, numbers):
         if not _exact(values):
             change = np.maximum.reduce([change[name] for change in changes])
             shared[name] = SLACK * (high - low) + 10 * change + 1e-6 * largest + FLUSHED
-    limits = [change | shared for change in changes]
+    limits = [
+        {name: np.float32(limit) for name, limit in (change | shared).items()} for change in changes
+    ]
     return Right(answers, limits, ranges, path, numbers)
 
 
@@ -213,13 +216,14 @@ def _kind(values):
 
 
 def _numbers(values):
-    """Return values as float64, complex ones as two; texts as their places in an order."""
+    """Return values as float64, complex ones as two, the largest as infinity, and texts as 0."""
     if _kind(values) == "text":
         return np.zeros(values.shape)
     if np.iscomplexobj(values):
         values = np.atleast_1d(values)
-        return np.concatenate([values.real, values.imag], axis=-1).astype(np.float64)
-    return values.astype(np.float64)
+        values = np.concatenate([values.real, values.imag], axis=-1)
+    numbers = values.astype(np.float64)
+    return np.where(np.abs(numbers) >= LARGEST, np.copysign(np.inf, numbers), numbers)
 
 
 def _splits(arrays):

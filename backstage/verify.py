@@ -131,6 +131,21 @@ class Table:
             "verdict": judged,
         }
 
+    def representative_dataset(self):
+        """Return a function that iterates over inputs, as the converter wants it to calibrate.
+
+        Raises:
+            Failure: they cannot calibrate. A value that is infinite has no scale, and crashes the
+                converter.
+        """
+        self.model.require_calibration(self.typical)
+        runs = self.typical.calibrating()
+        with open(next(iter(self.files.values())), "rb") as file:
+            tensor = litert.infinite(file.read(), runs)
+        if tensor:
+            raise script.Failure(f"{tensor} is infinite on these samples, for which no integer is")
+        return lambda: iter(runs)
+
     def _leave_out(self, variant, path, reason):
         """Say why a variant is not written."""
         print(f"{variant:<14} not written: {reason}")

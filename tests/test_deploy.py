@@ -156,7 +156,10 @@ def test_deploy_sizes_that_vary(warm, tmp_path):
         lambda image: tf.nn.conv2d(image, tf.ones([3, 3, 1, 1]), 1, "VALID"),
         tf.TensorSpec([1, None, None, 1], tf.float32),
     )
-    assert_clear_error(deploy(warm, tmp_path, content), "It was random (image [1, 1, 1, 1], 0 to 999): give typical input with --input FILE")
+    assert_clear_error(
+        deploy(warm, tmp_path, content),
+        "It was random (image [1, 1, 1, 1], 0 to 999): give typical input with --input FILE",
+    )
     np.save(tmp_path / "image.npy", np.ones((2, 5, 4, 1), "float32"))
     process = deploy(warm, tmp_path, content, "--input", "image.npy")
     assert process.stdout.count("output output_0: [[[[9.] [9.]] [[9.] [9.]] [[9.] [9.]]]]") == 2
