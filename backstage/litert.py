@@ -170,6 +170,32 @@ def run(content, runs, signature):
     return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
 
 
+def invoke(interpreter, run):
+    """Run an interpreter's main graph, of a file with or without a signature.
+
+    Args:
+        interpreter: an `Interpreter`.
+        run: the inputs by name, arrays of real numbers.
+
+    Returns:
+        The outputs by name, in real numbers.
+    """
+    takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
+    name_of = names(interpreter)
+    for tensor in takes:
+        shape = np.shape(run[name_of[tensor["name"]]])
+        interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
+    interpreter.allocate_tensors()
+    for tensor in takes:
+        values = run[name_of[tensor["name"]]]
+        interpreter.set_tensor(tensor["index"], quantize(values, tensor))
+    interpreter.invoke()
+    return {
+        name_of[tensor["name"]]: dequantize(interpreter.get_tensor(tensor["index"]), tensor)
+        for tensor in gives
+    }
+
+
 def infinite(content, runs):
     """Return the name of a tensor of a `.tflite` file that is NaN or infinite in a run, or None.
 
@@ -178,24 +204,14 @@ def infinite(content, runs):
         runs: the inputs of each run: dicts from names to arrays of real numbers.
     """
     interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
-    names_of = names(interpreter)
     for run in script.counted(runs, "looking for infinities"):
-        for tensor in interpreter.get_input_details():
-            values = run[names_of[tensor["name"]]]
-            interpreter.resize_tensor_input(tensor["index"], values.shape)
-        interpreter.allocate_tensors()
-        for tensor in interpreter.get_input_details():
-            values = run[names_of[tensor["name"]]]
-            interpreter.set_tensor(tensor["index"], quantize(values, tensor))
-        interpreter.invoke()
+        invoke(interpreter, run)
         for tensor in interpreter.get_tensor_details():
-            if tensor["dtype"] != np.float32:
-                continue
             try:
                 values = interpreter.get_tensor(tensor["index"])
-            except ValueError:  # a branch that was not run, or a part of a larger tensor
+            except ValueError:  # one that is not kept, as in a branch that was not run
                 continue
-            if not np.isfinite(values).all():
+            if values.dtype == np.float32 and not np.isfinite(values).all():
                 return tensor["name"].split(";")[0]
     return None
 

@@ -112,17 +112,20 @@ class Model:
 
     def _rejects(self, typical, error):
         """Return the message for a run that the model itself cannot take."""
-        reason = re.sub(
-            r"\{\{node .*?\}\}|\[Op:.*|Detected at node.*|\[\[.*", "", script.brief(error)
-        )
+        told = r"\x1b\[\d*m|\{\{.*?\}\}|Exception encountered when calling \S+"
+        told += r"|(\[Op:|\[\[|Detected at|Arguments received).*"
+        reason = " ".join(re.sub(told, "", script.brief(error)).split()).rstrip(".")
         if typical.file:
             number = typical.numbers[0][0]
             return f"{self.path} itself fails on sample {number} of {typical.file}: {reason}"
+        return f"{self.path} itself fails on random inputs: {reason}\n{self.give_samples()}"
+
+    def give_samples(self):
+        """Return how to give samples in place of random inputs."""
         beside = f"{artifacts.stem(self.path)}.samples.npy"
-        return (
-            f"{self.path} itself fails on random inputs (sizes that vary are 32): {reason}"
-            f"\nGive samples: --samples FILE, or {beside}"
-        )
+        varying = any(None in input.shape[1:] for input in self.inputs.values())
+        sizes = "Sizes that vary were 32. " if varying else ""
+        return f"{sizes}Give samples: --samples FILE, or {beside}"
 
     def require_calibration(self, typical):
         """Raise `Failure` if full-integer quantization cannot be calibrated with these inputs.

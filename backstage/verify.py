@@ -87,6 +87,9 @@ class Table:
                 )
         except Exception as error:  # the converter, its calibrator and LiteRT raise many kinds
             reason = refusal(error)
+            if not self.files and file.getvalue() and not self.typical.file:
+                message = f"{path} was not written: LiteRT fails on random inputs: {reason}"
+                raise script.Failure(f"{message}\n{self.model.give_samples()}") from error
             if not self.files:
                 raise script.Failure(self.model.dead_end(reason)) from error
             self._leave_out(variant, path, reason)

@@ -26,7 +26,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Leave out what went well."""
 
 
-host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000"))
+host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+if not port.isdecimal() or int(port) > 65535:
+    sys.exit(f"PORT={port} is no number from 0 to 65535. Try: PORT=8001 make browser")
+port = int(port)
 handler = functools.partial(Quiet, directory=DIRECTORY)
 try:
     server = http.server.ThreadingHTTPServer((host, port), handler)

@@ -154,8 +154,11 @@ for variant, suffix in VARIANTS.items():
         for details in (interpreter.get_input_details(), interpreter.get_output_details())
     )
     if samples_file:
-        shapes = {name: tensor["shape"] for name, tensor in inputs.items()}
-        runs = samples.given(samples_file, shapes, path)[:100]
+        takes = {
+            name: samples.Input(tuple(tensor["shape"].tolist()), litert.takes(tensor).dtype)
+            for name, tensor in inputs.items()
+        }
+        runs = samples.given(samples_file, takes, path)[0][:100]
     else:
         runs = [{name: litert.random_input(inputs[name], name) for name in inputs}]
     try:
@@ -164,7 +167,7 @@ for variant, suffix in VARIANTS.items():
         print(f"{variant:<14} no     {error}")
         continue
     with litert.explained(path):
-        expected, _, _ = litert.run(content, runs, next(iter(interpreter.get_signature_list())))
+        expected = [litert.invoke(interpreter, run) for run in runs]
     worst = max(
         np.abs(result[name].astype(float) - true[name]).max()
         for result, true in zip(results, expected, strict=True)
