@@ -114,7 +114,7 @@ test: $(tools) graphviz
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/shellcheck convert-tflite.sh .ci/run
-	.venv/bin/pytest -n 2 -rs
+	.venv/bin/pytest -n 2 --dist loadfile -rs  # the tests of a file share what they have made
 
 bench: $(tools)
 	.venv/bin/python tests/benchmark.py

@@ -185,10 +185,9 @@ def counted(items, what):
     """Yield the items of a list, and say on a terminal at which of how many it is."""
     shown = time.monotonic()
     for index, item in enumerate(items):
-        if sys.__stdout__.isatty() and time.monotonic() - shown > 0.5:
+        if sys.stdout.isatty() and time.monotonic() - shown > 0.5:
             _wipe()
-            line = f"{what}: {index:,} of {len(items):,} …"
-            print(line, end="", file=sys.__stdout__, flush=True)
+            print(f"{what}: {index:,} of {len(items):,} …", end="", flush=True)
             shown = time.monotonic()
         yield item
     _wipe()

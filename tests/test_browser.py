@@ -239,3 +239,15 @@ def test_phones_get_a_qr_code(serve):
     first, code = process.stdout.readline(), process.stdout.readline()
     assert re.search(r"http://\d+\.\d+\.\d+\.\d+:\d+/", first)
     assert re.search("[▀▄█]", code + process.stdout.readline())
+
+
+def test_a_port_that_is_none():
+    for port in ["abc", "-1", "65536", ""]:
+        command = [sys.executable, REPOSITORY / "browser/serve.py"]
+        process = subprocess.run(
+            command, env=os.environ | {"PORT": port}, capture_output=True, text=True
+        )
+        assert process.returncode == 1
+        assert process.stderr == (
+            f"PORT={port} is no number from 0 to 65535. Try: PORT=8001 make browser\n"
+        )

@@ -201,3 +201,66 @@ def test_deploy_strings_and_flex_ops(warm, tmp_path):
     content = converted(lambda words: tf.strings.lower(words), spec, supported_ops=flex)
     process = deploy(warm, tmp_path, content, "--input", "words.npy")
     assert_clear_error(process, "Select TensorFlow op", "FlexStringLower")
+
+
+def test_samples_left_over_are_named(warm, tmp_path):
+    content = converted(lambda x: 2 * x, tf.TensorSpec([3, 1], tf.float32))
+    np.save(tmp_path / "x.npy", np.ones((100, 1), "float32"))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    assert process.returncode == 0, process.stderr
+    assert "left out the last 1 of x.npy" in process.stdout
+    assert process.stdout.count("output ") == 34  # one of the details
+    np.save(tmp_path / "x.npy", np.ones((2, 1), "float32"))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    assert_clear_error(process, "x.npy does not fit model.tflite (x float32 (3, 1))", "too few")
+
+
+def test_a_batch_that_varies_beside_one_that_is_fixed(warm, tmp_path):
+    specs = [tf.TensorSpec([None, 3], tf.float32), tf.TensorSpec([1, 3], tf.float32)]
+    content = converted(lambda a, b: a - b, *specs)
+    np.savez(tmp_path / "x.npz", a=np.full((4, 3), 5.0), b=np.arange(12.0).reshape(4, 3))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    rows = re.findall(r"output \S+: \[\[(.*)\]\]", process.stdout)
+    assert [float(row.split()[0]) for row in rows] == [5, 2, -1, -4]
+    np.savez(tmp_path / "x.npz", a=np.full((4, 2), 5.0), b=np.ones((4, 3)))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    assert_clear_error(process, "x.npz")
+    assert "np.int" not in process.stderr
+
+
+def test_what_was_random_is_said_where_it_is_refused(warm, tmp_path):
+    table = tf.constant([[1.0], [2.0]])
+    content = converted(lambda x: tf.gather(table, tf.cast(x, tf.int32)), tf.TensorSpec([9]))
+    process = deploy(warm, tmp_path, content)
+    assert_clear_error(process, "out of bounds", "random (x [9], 0 to 999)", "--input FILE")
+    np.save(tmp_path / "x.npy", np.full(9, 7.0))
+    process = deploy(warm, tmp_path, content, "--input", "x.npy")
+    assert_clear_error(process, "model.tflite with x.npy", "out of bounds")
+    assert "random" not in process.stderr
+
+
+def test_integers_for_a_quantized_tensor_are_real_numbers(pipeline, tmp_path):
+    model = pipeline[0] / "saved_model/my_model.int8.tflite"
+    outputs = []
+    for dtype in ["int8", "float32"]:
+        np.save(tmp_path / "x.npy", np.array([[100]], dtype))
+        process = run("04_deploy_tflite.py", model, "--input", "x.npy", cwd=tmp_path)
+        outputs.append(re.search(r"output .*\]\]", process.stdout[200:])[0])
+    assert outputs[0] == outputs[1]
+
+
+def test_a_proof_that_is_damaged_or_of_other_files(warm, pipeline, tmp_path):
+    shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
+    proof = tmp_path / "saved_model/my_model.proof.json"
+    for content in ["", "[]", '{"variants": 3}', '{"variants": {"a": 1}}', "\x00"]:
+        proof.write_text(content, encoding="utf-8")
+        process = warm("04_deploy_tflite.py", cwd=tmp_path)
+        assert_clear_error(process, "my_model.proof.json is damaged", "python 03_convert_model.py")
+    shutil.copy(pipeline[0] / "saved_model/my_model.proof.json", proof)
+    old = tmp_path / "saved_model/my_model.int16.tflite"  # of a variant that was not tried again
+    shutil.copy(tmp_path / "saved_model/my_model.int8.tflite", old)
+    process = warm("04_deploy_tflite.py", old, cwd=tmp_path)
+    assert "my_model.int16.tflite has changed: it is not of the last conversion" in process.stdout
+    own = tmp_path / "other.int8.tflite"  # of a model that has its own name
+    shutil.copy(tmp_path / "saved_model/my_model.tflite", own)
+    assert "has changed" not in warm("04_deploy_tflite.py", own, cwd=tmp_path).stdout

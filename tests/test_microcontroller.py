@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import REPOSITORY, assert_clear_error, run
 
@@ -97,3 +98,12 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "text.tflite").write_text("not a model")
     assert_clear_error(run(SCRIPT, "text", cwd=tmp_path), "text.tflite")
     assert not (tmp_path / "build").exists()
+
+
+def test_a_file_without_signatures(tmp_path):
+    saved_model = str(REPOSITORY / "tests/keras2/adam")
+    content = tf.compat.v1.lite.TFLiteConverter.from_saved_model(saved_model).convert()
+    (tmp_path / "old.tflite").write_bytes(content)
+    process = run(SCRIPT, "old", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"^float32 +yes", process.stdout, re.MULTILINE)

@@ -1,7 +1,10 @@
 """Models as people have them: stage 3 converts and compares each, or refuses it."""
 
+import base64
+import json
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -423,6 +426,133 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     assert "full integer " in process.stdout
     assert "16-bit int" not in process.stdout
     assert not (tmp_path / "net.int16.tflite").exists()
+
+
+def test_samples_that_the_model_rejects(warm, models, tmp_path):
+    shutil.copy(models / "embedding.keras", tmp_path / "my net.keras")
+    words = RNG.integers(0, 50, (60, 8))
+    words[41, 3] = 50
+    np.save(tmp_path / "my net.samples.npy", words)
+    process = warm("03_convert_model.py", "my net.keras", cwd=tmp_path)
+    reason = "indices[0,3] = 50 is not in [0, 50)"
+    assert_clear_error(process, "fails on sample 41 of my net.samples.npy:", reason)
+    assert "\x1b" not in process.stderr
+
+
+def test_sizes_too_small_for_the_layers(warm, tmp_path):
+    image = x = keras.Input((None, None, 3))
+    for _ in range(4):
+        x = layers.MaxPooling2D(2)(layers.Conv2D(2, 3)(x))
+    keras.Model(image, layers.GlobalAveragePooling2D()(x)).save(tmp_path / "net.keras")
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    way = "Sizes that vary were 32. Give samples: --samples FILE, or net.samples.npy"
+    assert_clear_error(process, "net.tflite was not written", way)
+    np.save(tmp_path / "net.samples.npy", RNG.random((9, 80, 80, 3)))
+    assert warm("03_convert_model.py", "net.keras", cwd=tmp_path).returncode == 0
+
+
+class Any(tf.Module):
+    """A function of a tensor, to be saved."""
+
+    def __init__(self, function, spec):
+        """Take the function and what it takes."""
+        self.f = tf.function(lambda x: {"y": function(x)}, input_signature=[spec])
+
+    def save(self, path):
+        """Save it as a SavedModel."""
+        tf.saved_model.save(self, str(path), signatures=self.f)
+
+
+def test_an_input_of_any_rank(warm, tmp_path):
+    Any(lambda x: 2 * x, tf.TensorSpec(None, tf.float32, name="x")).save(tmp_path / "any")
+    process = warm("03_convert_model.py", "any", cwd=tmp_path)
+    assert_clear_error(process, "input x of any has no fixed number of axes", "such as [None, 3]")
+
+
+def test_an_output_of_text(warm, tmp_path):
+    names, spec = ["a", "bb", "ccc"], tf.TensorSpec([None], tf.int32, name="x")
+    Any(lambda x: tf.gather(tf.constant(names), x), spec).save(tmp_path / "text")
+    assert_converted(warm("03_convert_model.py", "text", cwd=tmp_path), tmp_path / "text")
+    proof = json.loads((tmp_path / "text.proof.json").read_text(encoding="utf-8"))
+    side = proof["runs"][0]["answers"]["y"]
+    (answer,) = np.frombuffer(base64.b64decode(side["base64"]), side["dtype"])
+    assert answer.decode() in names
+
+
+def test_names_in_other_letters(warm, tmp_path):
+    left, right = keras.Input((3,), name="입력"), keras.Input((3,), name="둘째")
+    model = keras.Model([left, right], layers.Dense(2)(left + 2 * right))
+    model.save(tmp_path / "모델.keras")
+    process = warm("03_convert_model.py", "모델.keras", cwd=tmp_path)
+    assert_converted(process, tmp_path / "모델.keras")
+    x, y = RNG.random((2, 1, 3), "float32")
+    outputs = litert(tmp_path / "모델.tflite", input_0=x, input_1=y)
+    np.testing.assert_allclose(outputs["output_0"], model.predict([x, y], verbose=0), rtol=1e-5)
+
+
+def test_an_own_model_where_the_lessons_was(warm, tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    left, right = keras.Input((3,)), keras.Input((2,))
+    model = keras.Model([left, right], layers.Dense(2)(layers.Concatenate()([left, right])))
+    model.save(tmp_path / "saved_model/my_model.keras")
+    model.export(tmp_path / "saved_model/my_model", verbose=False)
+    for script in ["02_load_model.py", "03_convert_model.py", "04_deploy_tflite.py"]:
+        process = warm(script, cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, "")
+        assert "100x+5" not in process.stdout
+    assert not (tmp_path / "saved_model/my_model.variants.png").exists()
+
+
+def test_a_recurrent_saved_model_keeps_its_names_and_its_answers(warm, models, tmp_path):
+    model = keras.models.load_model(models / "lstm.keras")
+    clone = keras.models.clone_model(model)  # its input has another name
+    clone.set_weights(model.get_weights())
+    clone.export(tmp_path / "lstm", verbose=False)
+    serving = tf.saved_model.load(str(tmp_path / "lstm")).signatures["serving_default"]
+    (name,) = serving.structured_input_signature[1]
+    key = ["--signature", "serving_default"]
+    shutil.copy(models / "lstm.keras", tmp_path)
+    process = warm("03_convert_model.py", "lstm", *key, cwd=tmp_path)
+    assert_clear_error(process, "lstm is recurrent and its batch size varies")
+    process = warm("03_convert_model.py", "lstm", cwd=tmp_path)
+    assert_converted(process, tmp_path / "lstm")
+    assert "compared with the SavedModel's signature serving_default" in process.stdout
+    x = RNG.random((1, 9, 3), "float32")
+    output = litert(tmp_path / "lstm.tflite", **{name: x})["output_0"]
+    np.testing.assert_allclose(output, clone.predict(x, verbose=0), rtol=1e-4)
+
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    model.save(tmp_path / "lstm.keras")  # of another training than the SavedModel
+    process = warm("03_convert_model.py", "lstm", cwd=tmp_path)
+    assert_clear_error(process, "was not written", "lstm.keras may be of another training")
+
+
+def test_a_package_that_is_not_there(warm, tmp_path):
+    x = keras.Input((3,))
+    keras.Model(x, layers.Dense(2)(x)).save(tmp_path / "net.keras")
+    with zipfile.ZipFile(tmp_path / "net.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = parts["config.json"].decode()
+    dense = '"module": "keras.layers", "class_name": "Dense"'
+    assert dense in config
+    hub = '"module": "keras_hub.src.layers.reversible", "class_name": "Reversible"'
+    parts["config.json"] = config.replace(dense, hub).encode()
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    for script in ["02_load_model.py", "03_convert_model.py"]:
+        process = warm(script, "net.keras", cwd=tmp_path)
+        assert_clear_error(process, "net.keras needs the package keras_hub: pip install keras_hub")
+        assert len(process.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("output", [".", "./", "out/", "out/net"])
+def test_directories_as_output(warm, models, tmp_path, output):
+    shutil.copy(models / "normalization.keras", tmp_path / "net.keras")
+    process = warm("03_convert_model.py", "net.keras", "--output", output, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / ("out" if "out" in output else ".") / "net.tflite").exists()
+    assert not list(tmp_path.glob("**/..*"))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import shutil
 
-import jupytext
-import nbclient
 import pytest
 from conftest import REPOSITORY
+
+jupytext = pytest.importorskip("jupytext", reason="jupytext is missing: make test installs it")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: make test installs it")
+pytest.importorskip("ipykernel", reason="ipykernel is missing: make test installs it")
 
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
 

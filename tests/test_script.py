@@ -8,6 +8,7 @@ import time
 
 import pytest
 from conftest import (
+    REPOSITORY,
     SignalAtStep,
     assert_clear_error,
     load_everything,
@@ -16,6 +17,7 @@ from conftest import (
     wait_for,
 )
 
+from backstage import script as program
 from backstage.script import number
 
 
@@ -142,3 +144,52 @@ def test_the_limits_of_numbers_are_allowed():
         with pytest.raises(argparse.ArgumentTypeError, match="from 3 to 7: give one such as 5"):
             parse(text)
     assert number(5, "a number", least=3)["type"](str(10**30)) == 10**30
+
+
+# Runs the cells of a script as a console does: one by one, in a program of its own, whose standard
+# output is no file.
+CONSOLE = """
+import io, re, sys, types
+script, module, argv = sys.argv[1], sys.argv[2], sys.argv[3:]
+if module == "ps1":
+    sys.ps1 = ">>> "
+else:
+    sys.modules[module] = types.ModuleType(module)
+sys.argv, sys.path[0] = argv, REPOSITORY
+
+class Console(io.TextIOBase):
+    def write(self, text):
+        return sys.__stdout__.write(text)
+
+sys.stdout = Console()
+with open(script, encoding="utf-8") as file:
+    cells = re.split(r"^# %%.*$", file.read(), flags=re.MULTILINE)
+for cell in cells:
+    exec(compile(cell, "<cell>", "exec"), globals())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "argv"),
+    [
+        ("ipykernel", [""]),  # Spyder
+        ("ipykernel", ["/x/ipykernel_launcher.py", "--f=/x/kernel-1.json"]),  # VS Code, Jupyter
+        ("pydevconsole", ["/x/pydevconsole.py", "--mode=client", "--port=1"]),  # PyCharm
+        ("ps1", [""]),
+    ],
+)
+def test_cells_run_in_any_console(pipeline, tmp_path, module, argv):
+    console = tmp_path / "console.py"
+    console.write_text(CONSOLE.replace("REPOSITORY", repr(str(REPOSITORY))))
+    for script, word in [("02_load_model.py", "predicted"), ("04_deploy_tflite.py", "output_0")]:
+        path = str(REPOSITORY / script)
+        process = run(console, path, module, *argv, cwd=pipeline[0])
+        assert process.returncode == 0, process.stderr
+        assert word in process.stdout
+        process = run(console, path, module, *argv, cwd=tmp_path)
+        assert "backstage.script.Failure: saved_model/my_model" in process.stderr  # an exception
+
+
+def test_commands_can_be_pasted():
+    assert program.command(3, "my net.keras") == "python 03_convert_model.py 'my net.keras'"
+    assert program.command(2) == "python 02_load_model.py"
