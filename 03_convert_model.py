@@ -15,7 +15,7 @@ stage converts four ways, runs each file that it wrote, and compares it with the
 |---|---|
 | `my_model/` | `my_model.tflite` (float32), `my_model.quant.tflite` (float16) |
 | `my_model.samples.npy` | `my_model.dynamic.tflite` (dynamic range), `my_model.int8.tflite` |
-| | `my_model.variants.png`, a picture of all four |
+| | `my_model.variants.png`, a picture of all four; `my_model.proof.json` |
 
 `python 03_convert_model.py MODEL` converts another SavedModel or Keras archive, and writes beside
 it.
@@ -53,8 +53,8 @@ print(f"model {model.path}, signature {key}")
 #
 # They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
 # integer quantization, which has to know the range of every value inside the model. Stage 1 saved
-# its training inputs for this. Random numbers will do for comparing, but would calibrate
-# nonsense.
+# its training inputs for this. Of many samples, at most 1,000 are drawn at random. Random numbers
+# will do for comparing, but would calibrate nonsense.
 
 # %%
 from backstage import samples
@@ -68,11 +68,13 @@ typical = samples.typical(file, model) if file else samples.at_random(model.inpu
 # Weights and arithmetic stay float32, so nothing is lost.
 #
 # `table.variant` yields a file to write to. At the end of the block it runs what was written with
-# LiteRT, compares the answers with the model's, prints a row, and puts the file in its place.
-# The error is the largest difference over all samples, also in relation to the range of the
-# outputs. A sound float32 conversion stays below a millionth of that range; beyond 1e-4 something
-# is wrong, and nothing is kept. Quantization costs accuracy, and only you know how much your task
-# can spare: those errors are reported, not judged.
+# LiteRT, compares the answers with the model's, says so, and puts the file in its place.
+#
+# No two runtimes add up in the same order, so the last digits may differ. How far is measured: the
+# model answers again with its weights changed by a millionth. A float32 file further off than ten
+# times that change (and 1e-4 of the range) computes something else, and is not kept.
+# Quantization costs accuracy, and only you know how much your task can spare: those errors are
+# measured, not judged.
 
 # %%
 from backstage import verify
@@ -146,10 +148,11 @@ if table.errors.get("full integer", 0) > verify.LOUD:
         tflite.write(converter.convert())
 
 # %% [markdown]
-# ## Note what was converted
+# ## What was proven
 #
-# When you train again and forget to convert, the old file still runs. So stage 4 compares this
-# hash with the model beside it. Times of files would not do: copies and checkouts change them.
+# The error is the largest over all samples; `of range` relates it to the range of the answers, for
+# each component of an output (a class, say) by itself. It all goes to `my_model.proof.json`, with
+# hashes: when you train again and forget to convert, the old files still run, and stage 4 says so.
 
 # %%
 table.show()

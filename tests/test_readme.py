@@ -56,9 +56,18 @@ def test_error_messages_are_those_of_the_scripts():
     sources = re.sub(r'"\s*f?"', "", sources)  # strings are joined across lines
     for message in ["is missing", "is not on PATH", "was not drawn: Graphviz's `dot` is missing"]:
         assert message in sources
-    for message in ["is recurrent and its batch size varies", "LiteRT has no ", "it differs from"]:
+    for message in [
+        "is recurrent and its batch size varies",
+        "LiteRT has no ",
+        "Sizes that vary were 32",
+    ]:
         assert message in sources
-    for message in ["of the output's range", "Size 1 may be too small", "has changed: run python"]:
+    for message in [
+        "of a component's range: more than 5%",
+        "It was random",
+        "has changed",
+        "needs the package ",
+    ]:
         assert message in sources
 
 
