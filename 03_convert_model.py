@@ -28,6 +28,7 @@ args = script.start(
     "Convert a model to TensorFlow Lite and verify it.",
     model=script.argument("saved_model/my_model", "a SavedModel or Keras archive", artifacts.model),
     samples=script.option("FILE", "typical inputs, .npy or .npz (default: MODEL.samples.npy)"),
+    test=script.option("FILE", "inputs and right answers, .npz (default: MODEL.test.npz)"),
     signature=script.option("NAME", "which of a SavedModel's signatures"),
     batch=script.number(None, "fix the number of samples in a run to N", least=1),
     output=script.option("NAME", "where to write: a path without suffix (default: MODEL)"),
@@ -59,8 +60,9 @@ print(f"model {model.path}, signature {key}")
 # %%
 from backstage import samples
 
-file = args.samples or samples.find(artifacts.stem(args.model))
+file = args.samples or samples.find(artifacts.stem(args.model), "samples")
 typical = samples.typical(file, model) if file else samples.at_random(model.inputs)
+test = args.test or samples.find(artifacts.stem(args.model), "test")
 
 # %% [markdown]
 # ## Convert as it is
@@ -79,7 +81,7 @@ typical = samples.typical(file, model) if file else samples.at_random(model.inpu
 # %%
 from backstage import verify
 
-table = verify.Table(model, typical)
+table = verify.Table(model, typical, test)
 with table.variant("float32", ".tflite") as tflite:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
     tflite.write(converter.convert())
@@ -135,13 +137,14 @@ with table.variant("full integer", ".int8.tflite") as tflite:
 # processors have fast code for that.
 
 # %%
-if table.errors.get("full integer", 0) > verify.LOUD:
+if table.loses("full integer"):
     with table.variant("16-bit int", ".int16.tflite") as tflite:
         converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = table.representative_dataset()
         converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+            tf.lite.OpsSet.TFLITE_BUILTINS,
         ]
         converter.inference_input_type = tf.int16
         converter.inference_output_type = tf.int16
@@ -186,30 +189,34 @@ if sizes.get("dynamic range") == sizes["float32"]:
     )
 
 # %% [markdown]
-# ## Inside and outside of the calibrated range
+# ## A picture of the variants
 #
-# For the lesson's model, a picture shows all four variants at once. The full-integer model knows
-# no value above the largest that it saw in calibration: there, its answers stay the same.
+# What each variant costs, in one look: bytes, time, and error or accuracy. For the lesson's model
+# the picture shows more: the full-integer model knows no value above the largest that it saw in
+# calibration, and there its answers stay the same.
 
 # %%
-ends = [*model.inputs.values(), *model.outputs.values()]
-if artifacts.stem(args.model) == "saved_model/my_model" and {end.shape[1:] for end in ends} == {
-    (1,)
-}:
+from backstage import pictures
+
+shapes = {end.shape[1:] for end in [*model.inputs.values(), *model.outputs.values()]}
+lesson = artifacts.stem(args.model) == "saved_model/my_model" and shapes == {(1,)}
+if lesson:
     import numpy as np
 
-    from backstage import litert, pictures
+    from backstage import litert
 
     x = np.arange(5, 600, 12, dtype="float32")
     answers = {variant: litert.curve(path, x) for variant, path in table.files.items()}
     figure = pictures.variants(x, answers, sizes, calibrated=(100, 199))
-    with artifacts.whole_file(f"{model.name}.variants.png") as picture:
-        figure.savefig(picture, dpi=120)
-    print(f"saved {model.name}.variants.png")
+else:
+    figure = pictures.compared(table.columns())
+with artifacts.whole_file(f"{model.name}.variants.png") as picture:
+    figure.savefig(picture, dpi=120)
+print(f"saved {model.name}.variants.png")
 
-    if "full integer" in table.files:
-        (at_500,) = litert.curve(table.files["full integer"], np.float32([500]))
-        print(f"full integer answers {at_500:,.0f} for x = 500, where the line is at 50,005")
+if lesson and "full integer" in table.files:
+    (at_500,) = litert.curve(table.files["full integer"], np.float32([500]))
+    print(f"full integer answers {at_500:,.0f} for x = 500, where the line is at 50,005")
 
 # %% [markdown]
 # ## Try next

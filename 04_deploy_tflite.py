@@ -21,6 +21,7 @@ args = script.start(
     install="ai-edge-litert",
     model=script.argument("saved_model/my_model.tflite", "a .tflite file", artifacts.tflite),
     input=script.option("FILE", "its inputs, samples first: .npy or .npz (default: random)"),
+    test=script.option("FILE", "inputs and right answers, .npz: how many are right here?"),
 )
 
 # %% [markdown]
@@ -86,8 +87,11 @@ for kind, details in [("input ", inputs), ("output", outputs)]:
 # %%
 from backstage import samples
 
-if args.input:
-    takes = {name: litert.takes(tensor) for name, tensor in inputs.items()}
+takes = {name: litert.takes(tensor) for name, tensor in inputs.items()}
+if args.test:
+    test, labels = samples.test_set(args.test, args.model, takes, outputs)
+    runs = test.runs[:3]
+elif args.input:
     runs, left = samples.given(args.input, takes, args.model)
     if left:
         print(f"left out the last {left} of {args.input}: too few for one more run")
@@ -109,7 +113,7 @@ else:
 # made real on the way out. What lies outside the calibrated range is cut off.
 
 # %%
-with litert.explained(args.model, args.input, litert.random_hint(inputs)):
+with litert.explained(args.model, args.input or args.test, litert.random_hint(inputs)):
     for run in runs:
         for name, tensor in inputs.items():
             interpreter.resize_tensor_input(tensor["index"], np.shape(run[name]), strict=True)
@@ -133,6 +137,32 @@ with litert.explained(args.model, args.input, litert.random_hint(inputs)):
         if lesson:
             (x,) = run.values()
             print(f"the lesson's function, 100x+5: {litert.text(x * 100 + 5)}")
+
+# %% [markdown]
+# ## How long does it take?
+#
+# The first run is left out: it finds cold caches. Of the others the median counts, which a device
+# that is busy for a moment does not change.
+
+# %%
+seconds, count = litert.time_of(interpreter)
+print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count}")
+
+# %% [markdown]
+# ## How many are right?
+#
+# What quantization costs is seen best in what the model is for: `--test FILE` runs a test set,
+# inputs together with their right answers, and prints the accuracy or the mean error. Stage 3
+# prints the same figure, on the machine that converts; this is the proof on the one that matters.
+
+# %%
+if args.test:
+    from backstage import accuracy
+
+    with litert.explained(args.model, args.test):
+        answers = [litert.invoke(interpreter, run) for run in script.counted(test.runs, "testing")]
+    for line in accuracy.lines(labels, answers, args.test, artifacts.threshold(args.model)):
+        print(line)
 
 # %% [markdown]
 # ## Where each file runs

@@ -177,6 +177,15 @@ def proof(path):
     return None, None
 
 
+def threshold(path):
+    """Return the thresholds in a `.tflite` file's proof, a dict by outputs.
+
+    Above it an answer means yes. The original's answers decide on it, which a device does not have.
+    """
+    found, _ = proof(path)
+    return found["original"].get("threshold", {}) if found else {}
+
+
 def changed(path):
     """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is.
 

@@ -155,7 +155,7 @@ def run(content, runs, signature):
 
     Returns:
         The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
-        median time of one run in seconds.
+        median time in seconds of the runs that are as large as the first.
     """
     runner = Interpreter(model_content=content).get_signature_runner(signature)
     takes, gives = runner.get_input_details(), runner.get_output_details()
@@ -164,7 +164,8 @@ def run(content, runs, signature):
         stored = {name: quantize(values[name], tensor) for name, tensor in takes.items()}
         start = time.perf_counter()
         answers = runner(**stored)
-        seconds.append(time.perf_counter() - start)
+        if all(np.shape(values[name]) == np.shape(runs[0][name]) for name in values):
+            seconds.append(time.perf_counter() - start)
         results.append({name: dequantize(answers[name], gives[name]) for name in answers})
     dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
     return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
@@ -194,6 +195,27 @@ def invoke(interpreter, run):
         name_of[tensor["name"]]: dequantize(interpreter.get_tensor(tensor["index"]), tensor)
         for tensor in gives
     }
+
+
+def time_of(interpreter):
+    """Return the median time in seconds of an interpreter's run, and of how many runs.
+
+    Its inputs are set. Runs are repeated for a tenth of a second, three times at least; one before
+    them is left out.
+    """
+    seconds, end = [], time.perf_counter() + 0.1
+    interpreter.invoke()
+    while len(seconds) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        interpreter.invoke()
+        seconds.append(time.perf_counter() - start)
+    return np.median(seconds), len(seconds)
+
+
+def has_floats(content):
+    """Return whether operations of a `.tflite` file compute in floating point."""
+    details = Interpreter(model_content=content).get_tensor_details()
+    return any(tensor["dtype"] == np.float32 for tensor in details)
 
 
 def infinite(content, runs):

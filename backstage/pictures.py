@@ -12,12 +12,13 @@ import numpy as np
 
 from backstage import artifacts
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 STYLES = {
     "float32": (BLUE, "o"),
     "float16": (ORANGE, "s"),
     "dynamic range": (GREEN, "^"),
     "full integer": (RED, "X"),
+    "16-bit int": (PURPLE, "P"),
 }
 
 
@@ -81,6 +82,31 @@ def variants(x, answers, sizes, calibrated):
     left.legend(frameon=False)
     right.set(xlabel="bytes", xlim=(0, 1.25 * max(sizes.values())))
     right.invert_yaxis()
+    return figure
+
+
+def compared(columns):
+    """Draw what each variant costs: a panel of bars for each figure, one bar for a variant.
+
+    Args:
+        columns: a dict from the panels' titles to dicts from variants to a number and its text.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+    """
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(3.4 * len(columns), 2.9), layout="constrained", sharey=True
+    )
+    for each, (title, values) in zip(np.atleast_1d(axes), columns.items(), strict=True):
+        numbers = [number for number, _ in values.values()]
+        colors = [STYLES[variant][0] for variant in values]
+        each.barh(list(values), numbers, color=colors)
+        most = max(filter(np.isfinite, numbers), default=0) or 1
+        for variant, (number, text) in values.items():
+            each.text(number if np.isfinite(number) else 0, variant, f" {text}", va="center")
+        each.set(title=title, xlim=(0, 1.5 * most), xticks=[])
+        each.spines[["top", "right", "bottom"]].set_visible(False)
+    each.invert_yaxis()  # all share it
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from backstage import script
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
+ALONE, TOGETHER = 16, 100  # runs of one sample in a test set, and samples in its other runs
 
 
 class Input(NamedTuple):
@@ -42,21 +43,20 @@ class Typical(NamedTuple):
         return self._replace(runs=self.runs[start:end], numbers=self.numbers[start:end])
 
     def calibrating(self):
-        """Return the runs that calibrate: those of the first hundred samples, or the first one."""
-        return self.runs[: max(CALIBRATING // len(self.numbers[0]), 1)]
+        """Return the part that calibrates: the first hundred samples, or the first run."""
+        return self.part(0, max(CALIBRATING // len(self.numbers[0]), 1))
 
     def __str__(self):
-        """Return how many samples there are, are compared, and calibrate."""
-        compared = sum(map(len, self.numbers))
+        """Return how many samples there are in the file, and here."""
+        drawn = sum(map(len, self.numbers))
         if not self.file:
-            return f"{compared} random samples"
-        calibrating = sum(map(len, self.numbers[: len(self.calibrating())]))
-        return f"{compared:,} of {self.total:,} samples of {self.file}; {calibrating} calibrate"
+            return f"{drawn} random samples"
+        return f"{drawn:,} of {self.total:,} samples of {self.file}"
 
 
-def find(name):
-    """Return the file of samples beside a model NAME: `NAME.samples.npy` or `.npz`, or None."""
-    files = (f"{name}.samples.npy", f"{name}.samples.npz")
+def find(name, kind):
+    """Return the file of a kind beside a model NAME: `NAME.KIND.npy` or `.npz`, or None."""
+    files = (f"{name}.{kind}.npy", f"{name}.{kind}.npz")
     return next((file for file in files if os.path.exists(file)), None)
 
 
@@ -74,22 +74,27 @@ def read(path, names):
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, needs a pickle, or lacks an array.
     """
+    content = _load(path)
+    if isinstance(content, np.ndarray):
+        if len(names) == 1:
+            return dict.fromkeys(names, content)
+        content = {}
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise ValueError(f"it must be a .npz file with an array named {missing[0]!r}")
+    return {name: content[name] for name in names}
+
+
+def _load(path):
+    """Return the array of a `.npy` file, or a dict of those of a `.npz` file; see `read`."""
     try:
         content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            if len(names) == 1:
-                return dict.fromkeys(names, content)
-            content = {}
-        arrays = {name: content[name] for name in names if name in content}
+        return content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise ValueError(f"it must be a .npz file with an array named {missing[0]!r}")
-    return arrays
 
 
 def typical(path, model):
@@ -118,8 +123,68 @@ def typical(path, model):
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
         drawn = [_checked(runs[index], inputs) for index in order]
-    total = max(len(array) if array.ndim else 1 for array in arrays.values())
-    return Typical(path, total, drawn, [_numbers(index, size) for index in order])
+    return Typical(path, _total(arrays), drawn, [_numbers(index, size) for index in order])
+
+
+def test_set(path, model, inputs, outputs):
+    """Read a test set: inputs, and their right answers, in one file.
+
+    All samples are taken, drawn in a seeded order. Where the batch varies, the first runs take one
+    sample each, and the others a hundred: both sizes are tried, and many at once take less time.
+
+    Args:
+        path: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
+            and `labels` stand for the only input and the only output.
+        model: the model's path, for the error.
+        inputs: a dict of `Input` by name.
+        outputs: the names of the outputs.
+
+    Returns:
+        The `Typical` inputs, and a dict of the labels by the names of outputs, in their order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Failure: the file is damaged, or what it holds does not fit the model.
+    """
+    with _fitting(path, model, inputs):
+        arrays = _load(path)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
+        for alias, names in [("inputs", list(inputs)), ("labels", list(outputs))]:
+            if alias in arrays and alias not in names and len(names) == 1:
+                arrays[names[0]] = arrays.pop(alias)
+        missing = [name for name in inputs if name not in arrays]
+        labels = {name: arrays[name] for name in outputs if name in arrays and name not in inputs}
+        if missing or not labels:
+            wanted = repr(missing[0] if missing else next(iter(outputs)))
+            raise ValueError(
+                f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or"
+                " arrays by the names of inputs and outputs"
+            )
+        taken = {name: arrays[name] for name in inputs}
+        sizes = _sizes(taken, inputs, varying=1)
+        total, size = _total(taken), _samples(sizes)
+        if {len(array) if array.ndim else 1 for array in [*taken.values(), *labels.values()]} != {
+            total
+        }:
+            counts = {n: len(a) if a.ndim else 1 for n, a in (taken | labels).items()}
+            raise ValueError(f"the numbers of samples differ: {counts}")
+        runs = _full(_split(taken, sizes), sizes)
+        order = np.random.default_rng(seed=0).permutation(len(runs)).tolist()
+        runs = [_checked(runs[index], inputs) for index in order]
+        numbers = [_numbers(index, size) for index in order]
+        if all(None in input.shape[:1] for input in inputs.values()):
+            parts = [slice(i, i + 1) for i in range(ALONE)]
+            parts += [slice(i, i + TOGETHER) for i in range(ALONE, len(runs), TOGETHER)]
+            numbers = [sum(numbers[part], []) for part in parts if runs[part]]
+            runs = [
+                {name: np.concatenate([run[name] for run in runs[part]]) for name in inputs}
+                for part in parts
+                if runs[part]
+            ]
+    drawn = [number for run in numbers for number in run]
+    labels = {name: array[drawn] for name, array in labels.items()}
+    return Typical(path, total, runs, numbers), labels
 
 
 def given(path, inputs, model):
@@ -144,11 +209,10 @@ def given(path, inputs, model):
         arrays = read(path, list(inputs))
         sizes = _sizes(arrays, inputs, varying=None)
         runs = _full(_split(arrays, sizes), sizes)
-        total = max(len(array) if array.ndim else 1 for array in arrays.values())
         for run in runs:
             for name in run:
                 run[name] = as_dtype(run[name], inputs[name].dtype, name)
-    return runs, total - len(runs) * _samples(sizes)
+    return runs, _total(arrays) - len(runs) * _samples(sizes)
 
 
 def as_dtype(values, dtype, name):
@@ -237,6 +301,11 @@ def _split(arrays, sizes):
 def _samples(sizes):
     """Return how many samples a run takes, from `_sizes`."""
     return max(filter(None, sizes.values()), default=1)
+
+
+def _total(arrays):
+    """Return how many samples a dict of arrays holds."""
+    return max(len(array) if array.ndim else 1 for array in arrays.values())
 
 
 def _full(runs, sizes):

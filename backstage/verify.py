@@ -1,4 +1,4 @@
-"""Does each file still compute the same? Run, compared, a row of the table, the proof."""
+"""Does each file still compute the same, and as well? A row of the table, and the proof."""
 
 import contextlib
 import gc
@@ -8,10 +8,14 @@ import math
 import os
 import re
 
-from backstage import artifacts, litert, script, verdict
+import numpy as np
+
+from backstage import accuracy, artifacts, litert, samples, script, verdict
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
+SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**28  # bytes of right answers: models of large outputs are compared on fewer samples
+WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}
 PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 
@@ -30,27 +34,74 @@ class Table:
 
     Attributes:
         rows: a dict from variants to what a proof says of them.
+        figures: a dict from variants, and "original", to dicts from outputs to their accuracy or
+            mean error on the test set; empty dicts where there is none.
         files: a dict from the variants that were saved to their paths.
         errors: a dict from these variants to their errors, as parts of the range.
         sizes: a dict from these variants to the bytes of their files.
     """
 
-    def __init__(self, model, typical):
+    def __init__(self, model, typical, test=None):
         """Let the model answer, and print with what files are compared.
 
         Args:
             model: a `models.Model`.
-            typical: the `samples.Typical` inputs.
+            typical: the `samples.Typical` inputs. They calibrate.
+            test: a file of inputs and right answers, which are compared in their place, or None.
+
+        Raises:
+            Failure: what is in the file does not fit the model.
         """
-        self.model = model
+        self.model, self._calibrating = model, typical.calibrating()
+        compared, labels = typical, {}
+        if test:
+            compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
         with script.quiet():
-            (first,) = model.answers(typical.part(0, 1))
+            (first,) = model.answers(compared.part(0, 1))
             size = sum(array.nbytes for array in first.values())
-            self.typical = typical.part(0, max(MEMORY // max(size, 1), 1))
+            self.typical = compared.part(0, max(MEMORY // max(size, 1), 1))
             self.right = self._ask(together=32)
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
+        count = sum(map(len, self.typical.numbers))
+        labels = {name: array[:count] for name, array in labels.items()}
+        answers = {
+            name: np.concatenate([run[name] for run in self.right.answers]) for name in labels
+        }
+        self.tasks = accuracy.tasks(labels, answers, test)
+        self.figures = {"original": self._figures(self.right.answers)}
         print(f"compared with {model.right}")
         print(f"on {self.typical}")
+        if typical.file:
+            print(f"calibrated on {self._calibrating}")
+        for name, figure in self.figures["original"].items():
+            task = self.tasks[name]
+            of = f" of {name}" if len(self.tasks) > 1 else ""
+            print(f"the original: {WORDS[task.kind]}{of} {accuracy.text(task.kind, figure)}")
+
+    def _figures(self, answers):
+        """Return the accuracy or the mean error of each output with labels, from all answers."""
+        figures = {}
+        for name, task in self.tasks.items():
+            total, number, start = 0.0, 0, 0
+            for run in answers:
+                part, counted = accuracy.count(task, run[name], start)
+                total, number, start = total + part, number + counted, start + len(run[name])
+            figures[name] = total / number
+        return figures
+
+    def loses(self, variant):
+        """Return whether a variant loses more than can be spared, of accuracy or of the range."""
+        if variant not in self.files:
+            return False
+        if not self.tasks:
+            return not self.errors[variant] <= LOUD
+        original = self.figures["original"]
+        return not all(
+            figure >= original[name] - SPARED
+            if self.tasks[name].kind == "accuracy"
+            else figure <= original[name] * (1 + SPARED)
+            for name, figure in self.figures[variant].items()
+        )
 
     def _ask(self, together):
         """Return the `verdict.Right` of the model, asked as many runs at once."""
@@ -107,6 +158,7 @@ class Table:
         if same.broken:
             self._leave_out(variant, path, same.broken)
             return
+        self.figures[variant] = self._figures(results)
         judged = "measured"
         if not self.files:
             unclear, count, share = self.right.unclear()
@@ -119,6 +171,8 @@ class Table:
             print(f"{'':<13}  {line} components:\n{'':<13}  beyond 1%, nothing can be proven")
         if not same.of_range <= LOUD:
             print(f"{'':<13}  errs by {same.of_range:.0%} of a component's range: more than 5%")
+        if "int" in variant and litert.has_floats(content):
+            print(f"{'':<13}  some operations stay in float: not for integer-only chips")
         artifacts.write(path, content)
         self.files[variant], self.errors[variant] = path, same.of_range
         self.sizes[variant] = len(content)
@@ -132,7 +186,7 @@ class Table:
             "of_range": _number(same.of_range),
             "seconds": float(seconds),
             "verdict": judged,
-        }
+        } | self._named(self.figures[variant])
 
     def representative_dataset(self):
         """Return a function that iterates over inputs, as the converter wants it to calibrate.
@@ -141,8 +195,8 @@ class Table:
             Failure: they cannot calibrate. A value that is infinite has no scale, and crashes the
                 converter.
         """
-        self.model.require_calibration(self.typical)
-        runs = self.typical.calibrating()
+        self.model.require_calibration(self._calibrating)
+        runs = self._calibrating.runs
         with open(next(iter(self.files.values())), "rb") as file:
             tensor = litert.infinite(file.read(), runs)
         if tensor:
@@ -157,16 +211,89 @@ class Table:
     def show(self):
         """Print the table: a row for each variant that was written."""
         print()
-        print("variant            bytes   size  in/out          error  of range   one run  verdict")
+        kinds = {task.kind for task in self.tasks.values()}
+        title = WORDS[kinds.pop()] if len(kinds) == 1 else "figure"
+        column = f"{title:>12}" if self.tasks else ""
+        print(
+            "variant            bytes   size  in/out          error  of range   one run"
+            f"{column}  verdict"
+        )
         smallest = next(iter(self.sizes.values()))
         for variant in self.files:
             row = self.rows[variant]
             error, of_range = (math.inf if row[key] is None else row[key] for key in ERRORS)
+            figures = [
+                accuracy.text(self.tasks[name].kind, figure)
+                for name, figure in self.figures[variant].items()
+            ]
             print(
                 f"{variant:<13}{row['bytes']:>11,}{row['bytes'] / smallest:>7.0%}"
                 f"  {row['dtypes']:<13}{error:>8.2g}{of_range:>10.1e}"
-                f"{row['seconds'] * 1e6:>7.0f} us  {row['verdict']}"
+                f"{row['seconds'] * 1e6:>7.0f} us{''.join(f'{text:>12}' for text in figures[:1])}"
+                f"  {row['verdict']}"
             )
+            if len(figures) > 1:
+                pairs = zip(self.tasks, figures, strict=True)
+                print(f"{'':<13}  {', '.join(f'{name} {text}' for name, text in pairs)}")
+        print(self._advice())
+
+    def columns(self):
+        """Return the figures of the variants for a picture, see `pictures.compared`."""
+        rows = {variant: self.rows[variant] for variant in self.files}
+        columns = {
+            "bytes": {v: (row["bytes"], f"{row['bytes']:,}") for v, row in rows.items()},
+            "microseconds of one run": {
+                v: (1e6 * row["seconds"], f"{1e6 * row['seconds']:,.0f}") for v, row in rows.items()
+            },
+        }
+        if not self.tasks:
+            columns["largest error, of range"] = {
+                v: (share, f"{share:.1e}") for v, share in self.errors.items()
+            }
+        for name, task in list(self.tasks.items())[:1]:
+            columns[WORDS[task.kind]] = {
+                v: (self.figures[v][name], accuracy.text(task.kind, self.figures[v][name]))
+                for v in rows
+            }
+        return columns
+
+    def _advice(self):
+        """Return what the test set says in a sentence, or how to give one."""
+        if not self.tasks:
+            file = f"{artifacts.stem(self.model.path)}.test.npz"
+            return (
+                f"What does your task lose? Give inputs and right answers: --test FILE, or {file}"
+            )
+        kept = [variant for variant in self.files if not self.loses(variant)]
+        smallest = min(kept, key=self.sizes.get, default=None)
+        whole = self.sizes[next(iter(self.files))]
+        loss = "one point of accuracy"
+        if any(task.kind == "mean_error" for task in self.tasks.values()):
+            loss = "1% of the mean error" if len(self.tasks) == 1 else f"{loss} or 1% of mean error"
+        if smallest is None or self.sizes[smallest] >= whole:
+            return (
+                f"No smaller file loses at most {loss}. Try more samples to calibrate with, or the"
+                " 16-bit file"
+            )
+        share = self.sizes[smallest] / whole
+        return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
+
+    def _named(self, figures):
+        """Return figures as a proof has them: by their kinds, and by outputs where several are."""
+        proof = {}
+        for name, figure in figures.items():
+            value = _number(figure)
+            kind = self.tasks[name].kind
+            if len(self.tasks) == 1:
+                proof[kind] = value
+            else:
+                proof.setdefault(kind, {})[name] = value
+        return proof
+
+    def _thresholds(self):
+        """Return the thresholds by outputs, which a device cannot know, for a proof."""
+        found = {n: task.threshold for n, task in self.tasks.items() if task.threshold is not None}
+        return {"threshold": found} if found else {}
 
     def proof(self):
         """Return the record of what was proven, a dict for `artifacts.note`."""
@@ -183,8 +310,9 @@ class Table:
                 "file": typical.file and artifacts.relative(typical.file, model.name),
                 "of": typical.total,
                 "compared": sum(map(len, typical.numbers)),
-                "calibrated": sum(map(len, typical.numbers[: len(typical.calibrating())])),
+                "calibrated": sum(map(len, self._calibrating.numbers)),
             },
+            "original": self._named(self.figures["original"]) | self._thresholds(),
             "versions": {
                 package: importlib.metadata.version(package)
                 for package in ("tensorflow", "keras", "ai-edge-litert")

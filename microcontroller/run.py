@@ -137,7 +137,7 @@ alignas(16) static const unsigned char {name}[{name}_length] = {{
 """
 
 
-samples_file = samples.find(args.model)
+samples_file = samples.find(args.model, "samples")
 print(f"{args.model} on tflite-micro, beside LiteRT, on {samples_file or 'random inputs'}")
 print("variant        runs   worst difference   RAM, bytes   flash, bytes")
 smallest = None
