@@ -139,30 +139,27 @@ with litert.explained(args.model, args.input or args.test, litert.random_hint(in
             print(f"the lesson's function, 100x+5: {litert.text(x * 100 + 5)}")
 
 # %% [markdown]
-# ## How long does it take?
+# ## How long does it take, and how many are right?
 #
 # The first run is left out: it finds cold caches. Of the others the median counts, which a device
-# that is busy for a moment does not change.
+# that is busy for a moment does not change. What quantization costs is seen best in what the model
+# is for: `--test FILE` runs a test set, inputs together with their right answers, and prints the
+# accuracy or the mean error that stage 3 printed where it was converted.
 
 # %%
 seconds, count = litert.time_of(interpreter)
-print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count}")
+print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count:,}")
 
-# %% [markdown]
-# ## How many are right?
-#
-# What quantization costs is seen best in what the model is for: `--test FILE` runs a test set,
-# inputs together with their right answers, and prints the accuracy or the mean error. Stage 3
-# prints the same figure, on the machine that converts; this is the proof on the one that matters.
-
-# %%
 if args.test:
     from backstage import accuracy
 
     with litert.explained(args.model, args.test):
         answers = [litert.invoke(interpreter, run) for run in script.counted(test.runs, "testing")]
-    for line in accuracy.lines(labels, answers, args.test, artifacts.threshold(args.model)):
-        print(line)
+    thresholds = artifacts.threshold(args.model)
+    tasks = accuracy.tasks(labels, accuracy.joined(answers, labels), args.test, thresholds)
+    for name, figure in accuracy.figures(tasks, answers).items():
+        kind = tasks[name].kind
+        print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, figure)} on {test}")
 
 # %% [markdown]
 # ## Where each file runs

@@ -8,14 +8,11 @@ import math
 import os
 import re
 
-import numpy as np
-
 from backstage import accuracy, artifacts, litert, samples, script, verdict
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**28  # bytes of right answers: models of large outputs are compared on fewer samples
-WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}
 PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 
@@ -64,11 +61,9 @@ class Table:
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
         count = sum(map(len, self.typical.numbers))
         labels = {name: array[:count] for name, array in labels.items()}
-        answers = {
-            name: np.concatenate([run[name] for run in self.right.answers]) for name in labels
-        }
+        answers = accuracy.joined(self.right.answers, labels)
         self.tasks = accuracy.tasks(labels, answers, test)
-        self.figures = {"original": self._figures(self.right.answers)}
+        self.figures = {"original": accuracy.figures(self.tasks, self.right.answers)}
         print(f"compared with {model.right}")
         print(f"on {self.typical}")
         if typical.file:
@@ -76,18 +71,9 @@ class Table:
         for name, figure in self.figures["original"].items():
             task = self.tasks[name]
             of = f" of {name}" if len(self.tasks) > 1 else ""
-            print(f"the original: {WORDS[task.kind]}{of} {accuracy.text(task.kind, figure)}")
-
-    def _figures(self, answers):
-        """Return the accuracy or the mean error of each output with labels, from all answers."""
-        figures = {}
-        for name, task in self.tasks.items():
-            total, number, start = 0.0, 0, 0
-            for run in answers:
-                part, counted = accuracy.count(task, run[name], start)
-                total, number, start = total + part, number + counted, start + len(run[name])
-            figures[name] = total / number
-        return figures
+            print(
+                f"the original: {accuracy.WORDS[task.kind]}{of} {accuracy.text(task.kind, figure)}"
+            )
 
     def loses(self, variant):
         """Return whether a variant loses more than can be spared, of accuracy or of the range."""
@@ -158,7 +144,7 @@ class Table:
         if same.broken:
             self._leave_out(variant, path, same.broken)
             return
-        self.figures[variant] = self._figures(results)
+        self.figures[variant] = accuracy.figures(self.tasks, results)
         judged = "measured"
         if not self.files:
             unclear, count, share = self.right.unclear()
@@ -212,7 +198,7 @@ class Table:
         """Print the table: a row for each variant that was written."""
         print()
         kinds = {task.kind for task in self.tasks.values()}
-        title = WORDS[kinds.pop()] if len(kinds) == 1 else "figure"
+        title = accuracy.WORDS[kinds.pop()] if len(kinds) == 1 else "figure"
         column = f"{title:>12}" if self.tasks else ""
         print(
             "variant            bytes   size  in/out          error  of range   one run"
@@ -251,7 +237,7 @@ class Table:
                 v: (share, f"{share:.1e}") for v, share in self.errors.items()
             }
         for name, task in list(self.tasks.items())[:1]:
-            columns[WORDS[task.kind]] = {
+            columns[accuracy.WORDS[task.kind]] = {
                 v: (self.figures[v][name], accuracy.text(task.kind, self.figures[v][name]))
                 for v in rows
             }

@@ -1,0 +1,185 @@
+"""How many answers are right? Labels, answers, and one figure for each output.
+
+What the figure is follows from the labels and the original's answers: an accuracy where labels are
+classes or truth values, else a mean absolute error. Samples are counted in parts, and the figure
+is the sum of all parts' sums by the sum of their numbers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backstage import script
+
+WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of figures
+IGNORED = -1  # the label of an element that does not count
+
+
+class Task(NamedTuple):
+    """The labels of an output, and what makes an answer right.
+
+    Attributes:
+        labels: integers of the output's shape without its last axis for "largest", else numbers of
+            the output's shape; samples first.
+        kind: "accuracy" or "mean_error".
+        rule: "largest" (component is the label), "equal" (to the label), "threshold" (1 above it),
+            or "distance" (from the label).
+        threshold: a float, or None for other rules.
+    """
+
+    labels: np.ndarray
+    kind: str
+    rule: str
+    threshold: float | None
+
+
+def tasks(labels, answers, path, thresholds=None):
+    """Return what to count at each output with labels.
+
+    Args:
+        labels: a dict from names of outputs to arrays of numbers, samples first.
+        answers: a dict from names of outputs to the original's answers to all samples, joined
+            along the first axis.
+        path: the file of labels, for errors.
+        thresholds: a dict from names of outputs to thresholds that are known already, or None.
+
+    Returns:
+        A dict of `Task` by the names of the labels.
+
+    Raises:
+        Failure: labels are for no output, or do not fit theirs.
+    """
+    found = {}
+    for name, values in labels.items():
+        if name not in answers:
+            message = f"{path} has labels of {name!r}: expected names of outputs"
+            raise script.Failure(f"{message} ({', '.join(answers)})")
+        try:
+            found[name] = _task(np.asarray(values), answers[name])
+        except ValueError as error:
+            message = f"{path} does not fit the output {name}: {error}"
+            raise script.Failure(message) from error
+        if found[name].rule == "threshold" and name in (thresholds or {}):
+            found[name] = found[name]._replace(threshold=thresholds[name])
+    return found
+
+
+def joined(answers, names):
+    """Return the answers of all runs joined along the first axis, a dict of arrays by names."""
+    return {name: np.concatenate([np.atleast_1d(run[name]) for run in answers]) for name in names}
+
+
+def figures(tasks, answers):
+    """Return the figure of each output with labels, from the answers of all runs in their order."""
+    found = {}
+    for name, task in tasks.items():
+        total, number, start = 0.0, 0, 0
+        for run in answers:
+            part, counted = count(task, run[name], start)
+            total, number, start = total + part, number + counted, start + len(run[name])
+        found[name] = total / number
+    return found
+
+
+def count(task, answers, start):
+    """Count right answers, or add up absolute errors.
+
+    A NaN is a wrong answer, or makes the sum of errors NaN. Answers of another shape than the
+    original's count as NaN.
+
+    Args:
+        task: a `Task`.
+        answers: an array of the answers to some samples, samples first.
+        start: the number of the first of them among the labels.
+
+    Returns:
+        The sum as a float, and how many elements it is of; ignored ones are left out.
+    """
+    labels = task.labels[start : start + len(answers)]
+    ignorable = task.rule in ("largest", "equal")
+    counted = labels != IGNORED if ignorable else np.ones(labels.shape, bool)
+    number = int(counted.sum())
+    shape = answers.shape[:-1] if task.rule == "largest" else answers.shape
+    if shape != labels.shape:
+        return 0.0 if task.kind == "accuracy" else np.nan, number
+    if task.rule == "distance":
+        return float(np.abs(answers.astype(np.float64) - labels).sum()), number
+    lost = np.isnan(answers)
+    if task.rule == "largest":
+        right = (answers.argmax(axis=-1) == labels) & ~lost.any(axis=-1)
+    elif task.rule == "threshold":
+        right = ((answers > task.threshold) == labels) & ~lost
+    else:
+        right = answers == labels
+    return float((right & counted).sum()), number
+
+
+def text(kind, figure):
+    """Return a figure in words: "97.2%" for an accuracy of 0 to 1, "0.0312" for a mean error."""
+    return f"{figure:.1%}" if kind == "accuracy" else f"{figure:.4g}"
+
+
+def _check(labels, answers):
+    """Raise ValueError unless labels and answers are real numbers of as many samples."""
+    if answers.dtype.kind not in "biuf":
+        raise ValueError(f"expected no labels, since it answers {answers.dtype.name}")
+    if labels.dtype.kind not in "biuf":
+        given = "text" if labels.dtype.kind in "SU" else labels.dtype.name
+        raise ValueError(f"expected labels that are real numbers, given {given}")
+    if labels.ndim == 0 or len(labels) != len(answers):
+        given = f"{len(labels):,}" if labels.ndim else "a single number"
+        raise ValueError(f"expected labels of {len(answers):,} samples, given {given}")
+    if not labels.size:
+        raise ValueError(f"expected labels, given an empty array of the shape {labels.shape}")
+    lost = int((~np.isfinite(labels)).sum())
+    if lost:
+        message = f"expected labels that are numbers, given {lost:,} of {labels.size:,}"
+        raise ValueError(f"{message} that are NaN or infinite")
+
+
+def _task(labels, answers):
+    """Return the `Task` of labels and the original's answers; raise ValueError if none fits."""
+    _check(labels, answers)
+    shape = answers.shape
+    classes = shape[-1] if len(shape) > 1 else 1
+    whole = bool((labels == np.floor(labels)).all())
+    if whole and classes > 1 and _bare(labels.shape) == _bare(shape[:-1]):
+        return _largest(labels.reshape(shape[:-1]), classes)
+    if _bare(labels.shape) != _bare(shape):
+        expected = f"numbers of the shape {shape}"
+        if classes > 1:
+            expected = f"whole numbers of the shape {shape[:-1]} or {expected}"
+        given = f"{'whole' if whole else 'real'} numbers of the shape {labels.shape}"
+        raise ValueError(f"expected labels that are {expected}, given {given}")
+    labels = labels.reshape(shape)
+    if whole and answers.dtype.kind != "f":
+        _some(labels)
+        return Task(labels, "accuracy", "equal", None)
+    if not ((labels == 0) | (labels == 1)).all():
+        return Task(labels, "mean_error", "distance", None)
+    if classes > 1 and (np.count_nonzero(labels, axis=-1) == 1).all():
+        return _largest(labels.argmax(axis=-1), classes)
+    probable = ((answers >= 0) & (answers <= 1)) | np.isnan(answers)
+    return Task(labels, "accuracy", "threshold", 0.5 if probable.all() else 0.0)
+
+
+def _largest(labels, classes):
+    """Return the `Task` of labels that are classes; raise ValueError if they are not."""
+    wrong = labels[(labels < IGNORED) | (labels >= classes)]
+    if wrong.size:
+        expected = f"classes 0 to {classes - 1}, or {IGNORED} for what does not count"
+        raise ValueError(f"expected labels that are {expected}, given {wrong[0]}")
+    _some(labels)
+    return Task(labels.astype(np.int64), "accuracy", "largest", None)
+
+
+def _some(labels):
+    """Raise ValueError if all labels are ignored."""
+    if (labels == IGNORED).all():
+        message = f"expected labels other than {IGNORED}, which does not count"
+        raise ValueError(f"{message}, given {IGNORED} only")
+
+
+def _bare(shape):
+    """Return a shape without axes of 1."""
+    return tuple(size for size in shape if size != 1)

@@ -1,0 +1,363 @@
+"""Which figure labels ask for, how it is counted, and which labels are refused."""
+
+import numpy as np
+import pytest
+
+from backstage import accuracy, script
+
+RANDOM = np.random.default_rng(17)
+SCORES = RANDOM.normal(size=(30, 5)).astype("float32")
+CLASSES = np.where(RANDOM.random(30) < 0.6, SCORES.argmax(1), RANDOM.integers(0, 5, 30))
+LOGITS = RANDOM.normal(size=(30, 1)).astype("float32")
+TRUTH = (RANDOM.random(30) < 0.5).astype(int)
+PIXELS = RANDOM.normal(size=(6, 4, 3, 5)).astype("float32")
+MASKS = RANDOM.integers(0, 5, (6, 4, 3))
+MASKS[:, :2] = PIXELS.argmax(-1)[:, :2]
+SEVERAL = (RANDOM.random((30, 5)) < 0.5).astype(int)
+REAL = RANDOM.normal(size=(30, 5))
+PARTLY = np.where(np.arange(30) % 3 == 0, -1, CLASSES)
+FOUND = SCORES.argmax(1)
+
+
+def sigmoid(values):
+    return (1 / (1 + np.exp(-values.astype("float64")))).astype("float32")
+
+
+def task(labels, answers):
+    """Return the `Task` of the only output."""
+    found = accuracy.tasks({"y": labels}, {"y": answers}, "net.test.npz")
+    assert list(found) == ["y"]
+    return found["y"]
+
+
+def figure(task, answers, size):
+    """Return the figure from parts of a number of samples each."""
+    parts = [
+        accuracy.count(task, answers[start : start + size], start)
+        for start in range(0, len(answers), size)
+    ]
+    assert {(type(total), type(number)) for total, number in parts} == {(float, int)}
+    return sum(total for total, _ in parts) / sum(number for _, number in parts)
+
+
+def right_classes(labels, scores):
+    """Return the part of rows whose largest number is where the label says."""
+    rows = scores.reshape(-1, scores.shape[-1]).tolist()
+    pairs = [(row, c) for row, c in zip(rows, labels.ravel().tolist(), strict=True) if c != -1]
+    return sum(max(row) == row[int(c)] for row, c in pairs) / len(pairs)
+
+
+def right_above(labels, answers, threshold):
+    """Return the part of the numbers that are on the labels' side of a threshold."""
+    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    return sum((x > threshold) == bool(label) for x, label in pairs) / len(pairs)
+
+
+def same(labels, answers):
+    """Return the part of the numbers that are the labels, of those that are not -1."""
+    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    return sum(x == c for x, c in pairs if c != -1) / sum(c != -1 for _, c in pairs)
+
+
+def distance(labels, answers):
+    """Return the mean absolute error."""
+    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    return sum(abs(x - label) for x, label in pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("labels", "answers"),
+    [
+        (CLASSES, SCORES),
+        (CLASSES[:, None], SCORES),
+        (TRUTH, SCORES[:, :2]),
+        (np.ones(30), SCORES[:, :2]),
+        (MASKS, PIXELS),
+        (MASKS[..., None], PIXELS),
+        (CLASSES.reshape(3, 10), SCORES.reshape(3, 10, 5)),
+        (CLASSES, SCORES.reshape(30, 1, 1, 5)),
+        (CLASSES, np.round(10 * SCORES + np.arange(5) / 5 + 50).astype("uint8")),
+        (PARTLY, SCORES),
+        (np.where(MASKS == 2, -1, MASKS), PIXELS),
+        (CLASSES[:1], SCORES[:1]),
+    ],
+)
+def test_classes(labels, answers, dtype):
+    found = task(labels.astype(dtype), answers)
+    assert (found.kind, found.rule, found.threshold) == ("accuracy", "largest", None)
+    if answers.dtype == "uint8":  # the first of equal ones
+        answers = answers - np.arange(5) / 10
+    for size in [1, 4, len(labels)]:
+        assert figure(found, answers, size) == pytest.approx(right_classes(labels, answers))
+
+
+def test_unsigned_and_true_classes():
+    assert task(CLASSES.astype("uint8"), SCORES).labels.tolist() == CLASSES.tolist()
+    assert task(TRUTH.astype(bool), SCORES[:, :2]).labels.tolist() == TRUTH.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+@pytest.mark.parametrize(("labels", "answers"), [(CLASSES, SCORES), (MASKS, PIXELS)])
+def test_one_hot(labels, answers, dtype):
+    found = task(np.eye(5)[labels].astype(dtype), answers)
+    assert (found.kind, found.rule, found.threshold) == ("accuracy", "largest", None)
+    assert found.labels.tolist() == labels.tolist()
+    assert figure(found, answers, 4) == pytest.approx(right_classes(labels, answers))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32", "bool"])
+@pytest.mark.parametrize(
+    ("labels", "answers"),
+    [
+        (TRUTH, LOGITS),
+        (TRUTH[:, None], LOGITS),
+        (TRUTH, LOGITS[:, 0]),
+        (TRUTH[:, None], LOGITS[:, 0]),
+        (np.ones(30), LOGITS),
+        (np.ones((30, 1)), LOGITS),
+        (SEVERAL, SCORES),
+        (np.zeros((30, 5)), SCORES),
+        (MASKS > 2, PIXELS[..., :1]),
+    ],
+)
+def test_thresholds(labels, answers, dtype):
+    for values, threshold in [(answers, 0.0), (sigmoid(answers), 0.5), (answers / 100 + 1, 0.0)]:
+        found = task(labels.astype(dtype), values)
+        assert (found.kind, found.rule, found.threshold) == ("accuracy", "threshold", threshold)
+        for size in [1, 4, 30]:
+            assert figure(found, values, size) == pytest.approx(
+                right_above(labels, values, threshold)
+            )
+
+
+def test_the_threshold_is_the_original_s():
+    original = np.float32([[0], [1], [0.25], [0.75]])
+    found = task(np.array([0, 1, 0, 1]), original)
+    assert found.threshold == 0.5  # 0 and 1 themselves are probabilities
+    assert accuracy.count(found, original + np.float32([[-0.1], [0.1], [0], [0]]), 0) == (4.0, 4)
+    assert accuracy.count(found, np.full((1, 1), 0.5), 2) == (1.0, 1)  # not above
+    assert task(np.array([0, 1]), np.float32([[0.1], [1.001]])).threshold == 0
+    assert task(np.array([0, 1]), np.float32([[-0.001], [0.9]])).threshold == 0
+    assert task(np.array([0, 1]), np.float32([[np.nan], [0.9]])).threshold == 0.5
+    assert task(np.array([0, 1]), np.float32([[np.inf], [0.9]])).threshold == 0
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
+@pytest.mark.parametrize(
+    ("labels", "answers"),
+    [
+        (CLASSES, FOUND),
+        (CLASSES[:, None], FOUND),
+        (TRUTH, FOUND == 2),
+        (SEVERAL, SCORES > 0),
+        (MASKS, PIXELS.argmax(-1)),
+        (np.eye(5)[CLASSES], SCORES > 0),  # not the largest: they are equal often
+    ],
+)
+def test_whole_answers(labels, answers, dtype):
+    for kind in ["bool"] if answers.dtype == bool else ["int64", "uint8"]:
+        found = task(labels.astype(dtype), answers.astype(kind))
+        assert (found.kind, found.rule, found.threshold) == ("accuracy", "equal", None)
+        for size in [1, 4, 30]:
+            assert figure(found, answers, size) == pytest.approx(same(labels, answers))
+
+
+def test_ignored_elements():
+    found = task(PARTLY, FOUND)
+    assert accuracy.count(found, FOUND, 0)[1] == 20
+    assert figure(found, FOUND, 4) == pytest.approx(same(PARTLY, FOUND))
+    assert accuracy.count(found, np.full(30, -1), 0) == (0.0, 20)
+    found = task(PARTLY, SCORES)
+    assert accuracy.count(found, SCORES[:1], 0) == (0.0, 0)
+    assert accuracy.count(found, SCORES[1:7], 1)[1] == 4
+    wrong = np.where(np.arange(5) == 4, 9, SCORES)  # the last class is not the one called -1
+    assert accuracy.count(found, wrong, 0) == (float((PARTLY == 4).sum()), 20)
+
+
+@pytest.mark.parametrize(
+    ("labels", "answers"),
+    [
+        (REAL, SCORES),
+        (np.abs(REAL) / np.abs(REAL).sum(1, keepdims=True), SCORES),
+        (REAL[:, 0], LOGITS),
+        (REAL[:, :1], LOGITS[:, 0]),
+        (REAL, SCORES.reshape(30, 1, 5, 1)),
+        (CLASSES, LOGITS),
+        (CLASSES[:, None], LOGITS),
+        (2 * TRUTH - 1, LOGITS),  # -1 is a number here
+        (5 * SEVERAL, SCORES),
+        (REAL, np.round(SCORES).astype("int32")),
+        (REAL.reshape(30, 5, 1), np.round(10 + SCORES).astype("uint8")),
+        (REAL.astype("float16"), SCORES.astype("float16")),
+    ],
+)
+def test_mean_errors(labels, answers):
+    found = task(labels, answers)
+    assert (found.kind, found.rule, found.threshold) == ("mean_error", "distance", None)
+    for size in [1, 4, 30]:
+        assert figure(found, answers, size) == pytest.approx(distance(labels, answers))
+    assert accuracy.count(found, answers, 0)[1] == answers.size
+
+
+def test_each_output_has_its_task_and_may_have_none():
+    answers = {"box": SCORES, "sure": LOGITS, "text": np.full(30, b"a")}
+    found = accuracy.tasks({"sure": TRUTH, "box": REAL}, answers, "net.test.npz")
+    assert [(name, task.rule) for name, task in found.items()] == [
+        ("sure", "threshold"),
+        ("box", "distance"),
+    ]
+
+
+def test_nan_is_wrong():
+    scores, logits = SCORES.copy(), LOGITS.copy()
+    scores[3, (CLASSES[3] + 1) % 5] = scores[4, CLASSES[4]] = np.nan  # argmax takes NaN as largest
+    rest = np.delete(np.arange(30), [3, 4])
+    right = right_classes(CLASSES[rest], SCORES[rest]) * 28
+    assert accuracy.count(task(CLASSES, SCORES), scores, 0) == (pytest.approx(right), 30)
+    logits[np.argmin(TRUTH)] = np.nan  # not above, and yet not the right 0
+    right = right_above(np.delete(TRUTH, np.argmin(TRUTH)), LOGITS[~np.isnan(logits)], 0) * 29
+    assert accuracy.count(task(TRUTH, LOGITS), logits, 0) == (pytest.approx(right), 30)
+    total, number = accuracy.count(task(REAL, SCORES), scores, 0)
+    assert np.isnan(total)
+    assert number == 150
+
+
+@pytest.mark.parametrize(
+    ("labels", "answers", "given", "number"),
+    [
+        (CLASSES, SCORES, SCORES[:, None], 30),
+        (TRUTH, LOGITS, LOGITS[:, 0], 30),
+        (PARTLY, FOUND, FOUND[:, None], 20),
+    ],
+)
+def test_answers_of_another_shape_are_wrong(labels, answers, given, number):
+    assert accuracy.count(task(labels, answers), given, 0) == (0.0, number)
+    total, number = accuracy.count(task(REAL[:, 0], LOGITS), LOGITS[:, 0], 0)
+    assert np.isnan(total)
+    assert number == 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "answers", "message"),
+    [
+        (CLASSES[:29], SCORES, "expected labels of 30 samples, given 29"),
+        (np.zeros(1234), SCORES, "expected labels of 30 samples, given 1,234"),
+        (np.int64(3), SCORES, "expected labels of 30 samples, given a single number"),
+        (
+            np.full(1, np.nan),
+            SCORES[:1],
+            "expected labels that are numbers, given 1 of 1 that are NaN or infinite",
+        ),
+        (
+            np.where(np.arange(30) < 2, -np.inf, REAL[:, 0]),
+            LOGITS,
+            "expected labels that are numbers, given 2 of 30 that are NaN or infinite",
+        ),
+        (
+            CLASSES + 5,
+            SCORES,
+            "expected labels that are classes 0 to 4, or -1 for what does not count, given "
+            f"{CLASSES[0] + 5}",
+        ),
+        (
+            np.where(np.arange(30) == 9, 5.0, CLASSES),
+            SCORES,
+            "expected labels that are classes 0 to 4, or -1 for what does not count, given 5.0",
+        ),
+        (
+            np.where(MASKS == 3, -2, MASKS),
+            PIXELS,
+            "expected labels that are classes 0 to 4, or -1 for what does not count, given -2",
+        ),
+        (
+            np.full(30, -1),
+            SCORES,
+            "expected labels other than -1, which does not count, given -1 only",
+        ),
+        (
+            np.full(30, -1),
+            FOUND,
+            "expected labels other than -1, which does not count, given -1 only",
+        ),
+        (
+            np.zeros((30, 0)),
+            SCORES,
+            "expected labels, given an empty array of the shape (30, 0)",
+        ),
+        (
+            np.full(30, "cat"),
+            SCORES,
+            "expected labels that are real numbers, given text",
+        ),
+        (
+            REAL[:, 0] + 1j,
+            LOGITS,
+            "expected labels that are real numbers, given complex128",
+        ),
+        (
+            np.array([None] * 30),
+            LOGITS,
+            "expected labels that are real numbers, given object",
+        ),
+        (TRUTH, LOGITS + 1j, "expected no labels, since it answers complex64"),
+        (TRUTH, np.full(30, b"a", object), "expected no labels, since it answers object"),
+    ],
+)
+def test_labels_that_fit_nothing_are_refused(labels, answers, message):
+    with pytest.raises(script.Failure) as failure:
+        task(labels, answers)
+    assert str(failure.value) == f"net.test.npz does not fit the output y: {message}"
+
+
+@pytest.mark.parametrize(
+    ("labels", "answers", "expected", "given"),
+    [
+        (REAL[:, 0], SCORES, ["whole", "(30,)", "(30, 5)"], "real numbers of the shape (30,)"),
+        (
+            SEVERAL[:, :4],
+            SCORES,
+            ["whole", "(30,)", "(30, 5)"],
+            "whole numbers of the shape (30, 4)",
+        ),
+        (
+            MASKS.transpose(0, 2, 1),
+            PIXELS,
+            ["whole", "(6, 4, 3)", "(6, 4, 3, 5)"],
+            "whole numbers of the shape (6, 3, 4)",
+        ),
+        (SEVERAL, LOGITS, ["(30, 1)"], "whole numbers of the shape (30, 5)"),
+        (SEVERAL, FOUND, ["(30,)"], "whole numbers of the shape (30, 5)"),
+    ],
+)
+def test_labels_of_another_shape_are_refused(labels, answers, expected, given):
+    kinds = f"numbers of the shape {expected[-1]}"
+    if expected[0] == "whole":
+        kinds = f"whole numbers of the shape {expected[1]} or {kinds}"
+    with pytest.raises(script.Failure) as failure:
+        task(labels, answers)
+    start = "net.test.npz does not fit the output y: expected labels that are"
+    assert str(failure.value) == f"{start} {kinds}, given {given}"
+
+
+def test_labels_of_no_output_are_refused():
+    with pytest.raises(script.Failure) as failure:
+        accuracy.tasks({"z": TRUTH}, {"x": SCORES, "y": LOGITS}, "net.test.npz")
+    message = "net.test.npz has labels of 'z': expected names of outputs (x, y)"
+    assert str(failure.value) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "figure", "text"),
+    [
+        ("accuracy", 525 / 540, "97.2%"),
+        ("accuracy", 1.0, "100.0%"),
+        ("accuracy", 0.0, "0.0%"),
+        ("mean_error", 0.03123, "0.03123"),
+        ("mean_error", 0.0312, "0.0312"),
+        ("mean_error", 1234.5678, "1235"),
+        ("mean_error", np.nan, "nan"),
+    ],
+)
+def test_figures_in_words(kind, figure, text):
+    assert accuracy.text(kind, figure) == text
