@@ -62,9 +62,7 @@ import numpy as np
 
 input_details = interpreter.get_input_details()
 output_details = interpreter.get_output_details()
-names = litert.names(interpreter)
-inputs = {names[tensor["name"]]: tensor for tensor in input_details}
-outputs = {names[tensor["name"]]: tensor for tensor in output_details}
+inputs, outputs = litert.names(interpreter)  # the same details, by the names of the signature
 lesson = os.path.basename(args.model).startswith("my_model.") and all(
     tensor["shape"].tolist()[1:] == [1] for tensor in input_details + output_details
 )

@@ -105,7 +105,7 @@ def call(model, values, weights):
         ones as `outer_inner`.
     """
     packed = keras.tree.pack_sequence_as(inputs(model), values)
-    with keras.name_scope(model.name):
+    with keras.name_scope(re.sub(r"\W", "_", f"model_{model.name}", flags=re.ASCII)):
         outputs, _ = model.stateless_call(*weights, packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):

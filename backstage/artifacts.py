@@ -166,6 +166,10 @@ def proof(path):
         try:
             with open(file, encoding="utf-8") as content:
                 found = json.load(content)
+            source = found["model"]
+            if not {type(source[key]) for key in ("path", "file", "sha256")} == {str}:
+                raise TypeError
+            found["original"].get("threshold")
             for variant in found["variants"].values():
                 if variant["file"] == name:
                     return found, variant

@@ -36,18 +36,24 @@ def explained(path, input=None, hint=""):
 
 
 def names(interpreter):
-    """Return a dict from the names of the input and output tensors to those that the author chose.
+    """Return the details of the input tensors, and of the output tensors, by the author's names.
 
-    The author's are those of the first signature. Files of other converters may have none; then
-    the tensors' names stay.
+    These are the names of the first signature. Files of other converters may have none; then the
+    tensors' own names stay.
+
+    Returns:
+        Two dicts from names to details, in the file's order.
     """
-    details = interpreter.get_input_details() + interpreter.get_output_details()
-    found = {tensor["name"]: tensor["name"] for tensor in details}
+    sides = [interpreter.get_input_details(), interpreter.get_output_details()]
+    chosen = [{}, {}]
     for key in list(interpreter.get_signature_list())[:1]:
         runner = interpreter.get_signature_runner(key)
-        for signature in (runner.get_input_details(), runner.get_output_details()):
-            found |= {tensor["name"]: name for name, tensor in signature.items()}
-    return found
+        signature = runner.get_input_details(), runner.get_output_details()
+        chosen = [{tensor["name"]: name for name, tensor in side.items()} for side in signature]
+    return [
+        {names.get(tensor["name"], tensor["name"]): tensor for tensor in side}
+        for side, names in zip(sides, chosen, strict=True)
+    ]
 
 
 def quantize(values, tensor):
@@ -181,19 +187,16 @@ def invoke(interpreter, run):
     Returns:
         The outputs by name, in real numbers.
     """
-    takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
-    name_of = names(interpreter)
-    for tensor in takes:
-        shape = np.shape(run[name_of[tensor["name"]]])
-        interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
+    takes, gives = names(interpreter)
+    for name, tensor in takes.items():
+        interpreter.resize_tensor_input(tensor["index"], np.shape(run[name]), strict=True)
     interpreter.allocate_tensors()
-    for tensor in takes:
-        values = run[name_of[tensor["name"]]]
-        interpreter.set_tensor(tensor["index"], quantize(values, tensor))
+    for name, tensor in takes.items():
+        interpreter.set_tensor(tensor["index"], quantize(run[name], tensor))
     interpreter.invoke()
     return {
-        name_of[tensor["name"]]: dequantize(interpreter.get_tensor(tensor["index"]), tensor)
-        for tensor in gives
+        name: dequantize(interpreter.get_tensor(tensor["index"]), tensor)
+        for name, tensor in gives.items()
     }
 
 

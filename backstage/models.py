@@ -146,10 +146,15 @@ class Model:
 
     def dead_end(self, reason):
         """Return the message for a conversion that was refused, with a way out."""
-        return (
-            f"{self.path} cannot be converted: {reason}. Move what LiteRT cannot do, such as the"
-            " preprocessing of text, out of the model and convert the rest"
+        way = (
+            "Move what LiteRT cannot do, such as the preprocessing of text, out of the model and"
+            " convert the rest"
         )
+        if any(end.dtype == np.float64 for end in [*self.inputs.values(), *self.outputs.values()]):
+            way = "It computes in float64: build it in float32"
+        elif "BitwiseAnd" in reason:
+            way = "keras.ops.argmax needs it: leave that out of the model, and do it with NumPy"
+        return f"{self.path} cannot be converted: {reason}. {way}"
 
     def hint(self):
         """Return what may help where the float32 file computes something else, or ""."""
@@ -219,8 +224,11 @@ def _ask(ask, runs):
     if len(runs) == 1:
         return [{name: np.asarray(tensor) for name, tensor in ask(runs[0]).items()}]
     joined = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+    ends = np.cumsum([len(next(iter(run.values()))) for run in runs])
     outputs = {name: np.asarray(tensor) for name, tensor in ask(joined).items()}
-    parts = {name: np.split(array, len(runs)) for name, array in outputs.items()}
+    if any(len(array) != ends[-1] for array in outputs.values()):
+        raise ValueError("it has not an answer for each sample")
+    parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
     return [{name: parts[name][index] for name in parts} for index in range(len(runs))]
 
 
@@ -313,7 +321,11 @@ class Archive(Model):
         try:
             self._describe(function.get_concrete_function(), specs)
         except ValueError as error:
-            message = f"{self._archive} does not take {batch} samples a run: {script.brief(error)}"
+            reason = script.brief(error)
+            if "scope name" in reason:
+                way = "Names of models and layers may hold letters, digits and _"
+                raise script.Failure(f"{self._archive}: {reason}\n{way}") from error
+            message = f"{self._archive} does not take {batch} samples a run: {reason}"
             raise script.Failure(message) from error
         return function
 
@@ -439,6 +451,8 @@ class SavedModel(Model):
             self._loaded = tf.saved_model.load(directory)
         except Exception as error:  # a damaged file can make TensorFlow raise almost anything
             message = f"{self.path} cannot be loaded: {script.brief(error)}"
+            if re.search(r"[][*?]", directory):
+                message = f"{self.path} cannot be loaded: rename it without [ ] * ?"
             raise script.Failure(message) from error
         signatures = self._loaded.signatures
         key = signature or (next(iter(signatures)) if len(signatures) == 1 else self.signature)

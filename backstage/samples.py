@@ -9,6 +9,7 @@ import numpy as np
 from backstage import script
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
+SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, TOGETHER = 16, 100  # runs of one sample in a test set, and samples in its other runs
 
 
@@ -42,13 +43,32 @@ class Typical(NamedTuple):
         """Return some of the runs only."""
         return self._replace(runs=self.runs[start:end], numbers=self.numbers[start:end])
 
+    def count(self):
+        """Return how many samples are in the runs."""
+        return len({number for run in self.numbers for number in run})
+
     def calibrating(self):
         """Return the part that calibrates: the first hundred samples, or the first run."""
-        return self.part(0, max(CALIBRATING // len(self.numbers[0]), 1))
+        alike = sum(len(run) == len(self.numbers[0]) for run in self.numbers)
+        return self.part(0, max(min(CALIBRATING // len(self.numbers[0]), alike), 1))
+
+    def with_several(self, inputs):
+        """Return the same and, where the batch varies, one run more, of several samples.
+
+        Args:
+            inputs: a dict of `Input` by name.
+        """
+        if len(self.runs) < 2 or not all(None in input.shape[:1] for input in inputs.values()):
+            return self
+        few = self.part(0, SEVERAL)
+        several = {name: np.concatenate([run[name] for run in few.runs]) for name in inputs}
+        return self._replace(
+            runs=[*self.runs, several], numbers=[*self.numbers, sum(few.numbers, [])]
+        )
 
     def __str__(self):
         """Return how many samples there are in the file, and here."""
-        drawn = sum(map(len, self.numbers))
+        drawn = self.count()
         if not self.file:
             return f"{drawn} random samples"
         return f"{drawn:,} of {self.total:,} samples of {self.file}"
@@ -123,7 +143,8 @@ def typical(path, model):
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
         drawn = [_checked(runs[index], inputs) for index in order]
-    return Typical(path, _total(arrays), drawn, [_numbers(index, size) for index in order])
+    typical = Typical(path, _total(arrays), drawn, [_numbers(index, size) for index in order])
+    return typical.with_several(inputs)
 
 
 def test_set(path, model, inputs, outputs):
@@ -208,10 +229,10 @@ def given(path, inputs, model):
     with _fitting(path, model, inputs):
         arrays = read(path, list(inputs))
         sizes = _sizes(arrays, inputs, varying=None)
-        runs = _full(_split(arrays, sizes), sizes)
-        for run in runs:
-            for name in run:
-                run[name] = as_dtype(run[name], inputs[name].dtype, name)
+        varying = {len(arrays[n]) for n in inputs if sizes[n] and not inputs[n].shape[0]}
+        if len(varying) > 1:
+            raise ValueError("the inputs have different numbers of samples")
+        runs = [_checked(run, inputs, finite=False) for run in _full(_split(arrays, sizes), sizes)]
     return runs, _total(arrays) - len(runs) * _samples(sizes)
 
 
@@ -329,7 +350,7 @@ def _numbers(index, size):
     return list(range(index * size, (index + 1) * size))
 
 
-def _checked(run, inputs):
+def _checked(run, inputs, finite=True):
     """Return the arrays of a run in the inputs' dtypes; raise ValueError or TypeError if not."""
     checked = {}
     for name, (shape, dtype) in inputs.items():
@@ -338,7 +359,7 @@ def _checked(run, inputs):
             size not in (None, given) for size, given in zip(shape, array.shape, strict=True)
         ):
             raise ValueError(f"a sample of {name} has the shape {array.shape}")
-        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        if finite and array.dtype.kind in "fc" and not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
         checked[name] = as_dtype(array, dtype, name)
     return checked
@@ -362,7 +383,8 @@ def at_random(inputs, count=8):
         {name: _random(input, generator) for name, input in inputs.items()} for _ in range(count)
     ]
     size = max((input.shape[0] or 1 for input in inputs.values() if input.shape), default=1)
-    return Typical(None, count, runs, [_numbers(index, size) for index in range(count)])
+    typical = Typical(None, count, runs, [_numbers(index, size) for index in range(count)])
+    return typical.with_several(inputs)
 
 
 def _random(input, generator):

@@ -132,7 +132,8 @@ def start(description, install="-r requirements.txt", **options):
 
     if not in_notebook():
         sys.excepthook = report
-        sys.stdout.reconfigure(line_buffering=True)  # a pipe or a file sees each line at once, too
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(line_buffering=True)  # pipes and files see each line at once
         signal.signal(signal.SIGINT, Interrupt(parser.prog))
     values = parser.parse_args([] if in_notebook() else None)
     for name in filter(checks.get, checks):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 SLACK = 1e-4  # of a component's range: more than float32's rounding in a short computation
+ENOUGH = 10_000  # numbers of a component to find its quartiles
 UNCLEAR = 0.01  # of a component's range: where rounding explains more, nothing can be proven
 FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
@@ -21,15 +22,15 @@ class Right(NamedTuple):
     Attributes:
         answers: the right answers.
         limits: for each run a dict from outputs to the largest error that rounding explains:
-            float32 (components,) or (), and of the output's shape where answers are exact.
-        ranges: a dict from outputs to the ranges of their components, float64 (components,) or ().
+            float32 (components,) or (), or of the output's shape where answers are exact or odd.
+        ranges: for each run a dict from outputs to the ranges of their components, like limits.
         path: whose answers they are.
         numbers: the numbers of the samples of each run: a list of lists.
     """
 
     answers: list
     limits: list
-    ranges: dict
+    ranges: list
     path: str
     numbers: list
 
@@ -38,13 +39,20 @@ class Right(NamedTuple):
 
         Exact outputs are always clear.
         """
-        shares = [
-            np.atleast_1d(self.limits[0][name] / self.ranges[name])
-            for name, values in self.answers[0].items()
-            if not _exact(values)
-        ]
-        share = np.concatenate(shares) if shares else np.zeros(0)
-        return int((~(share <= UNCLEAR)).sum()), share.size, share.max(initial=0)
+        count = unclear = 0
+        worst = 0.0
+        for name, values in self.answers[0].items():
+            if _exact(values):
+                continue
+            shares = [
+                np.atleast_1d(limit[name] / span[name])
+                for limit, span in zip(self.limits, self.ranges, strict=True)
+            ]
+            split = _splits([run[name] for run in self.answers])
+            share = np.maximum.reduce([np.atleast_1d(_over(np.max, x, split)) for x in shares])
+            count, unclear = count + share.size, unclear + int((~(share <= UNCLEAR)).sum())
+            worst = max(worst, share.max(initial=0))
+        return unclear, count, worst
 
 
 class Same(NamedTuple):
@@ -87,38 +95,75 @@ def right(answers, changed, path, numbers):
         path: whose answers they are.
         numbers: the numbers of the samples of each run: a list of lists.
     """
-    split = {name: _splits([run[name] for run in answers]) for name in answers[0]}
-    changes = [{name: np.float64(0) for name in run} for run in answers]
-    for attempt in changed:
-        for run, other, change in zip(answers, attempt, changes, strict=True):
-            for name, values in run.items():
-                exact = _exact(values)
-                distance = _distance(other[name], values)
-                change[name] = np.maximum(
-                    change[name], distance if exact else _over(np.max, distance, split[name])
-                )
-    ranges, shared = {}, {}
+    distances = [
+        [{name: _distance(other[name], run[name]) for name in run} for run, other in pairs]
+        for pairs in (zip(answers, attempt, strict=True) for attempt in changed)
+    ]
+    limits, ranges = [{} for _ in answers], [{} for _ in answers]
     for name, values in answers[0].items():
         every = [_numbers(run[name]) for run in answers]
-        high, low = (
-            over.reduce(
-                [_over(reduce, np.where(np.isfinite(x), x, rest), split[name]) for x in every]
+        changes = [
+            np.maximum.reduce([np.zeros(x.shape), *(attempt[i][name] for attempt in distances)])
+            for i, x in enumerate(every)
+        ]
+        split = _splits([run[name] for run in answers])
+        usual = [x == x for x in every] if _exact(values) else _usual(every, split)
+        common = _measure(every, changes, usual, split)
+        whole = _measure(every, changes, [x == x for x in every], split)
+        for i, kept in enumerate(usual):
+            limit, span = (
+                ours if kept.all() else np.where(kept, ours, others)
+                for ours, others in zip(common, whole, strict=True)
             )
-            for over, reduce, rest in [(np.maximum, np.max, -np.inf), (np.minimum, np.min, np.inf)]
-        )
-        full = high >= low  # not a component without one finite number
-        high, low = np.where(full, high, 0), np.where(full, low, 0)
-        largest = np.maximum(np.abs(high), np.abs(low))
-        # Rounding must not look like an error where answers hardly vary.
-        span = np.where(high > low, np.maximum(high - low, largest / 100), largest)
-        ranges[name] = np.where(span > 0, span, 1.0)
-        if not _exact(values):
-            change = np.maximum.reduce([change[name] for change in changes])
-            shared[name] = SLACK * (high - low) + 10 * change + 1e-6 * largest + FLUSHED
-    limits = [
-        {name: np.float32(limit) for name, limit in (change | shared).items()} for change in changes
-    ]
+            limits[i][name] = np.float32(changes[i] if _exact(values) else limit)
+            ranges[i][name] = span
     return Right(answers, limits, ranges, path, numbers)
+
+
+def _usual(every, split):
+    """Return for arrays of float64 which of their numbers are usual, arrays of truth values.
+
+    Beside one sample a billion times as large as all others, errors in these would seem small. So
+    what lies further from the median than eight times the distance of the quartiles has limits of
+    its own, where that distance is not 0.
+    """
+    flat = np.concatenate([x.reshape(-1, x.shape[-1]) if split else x.ravel() for x in every])
+    if len(flat) > ENOUGH:
+        flat = flat[np.random.default_rng(seed=0).choice(len(flat), ENOUGH, replace=False)]
+    if not flat.size:
+        return [x == x for x in every]
+    finite = np.isfinite(flat)
+    flat = np.where(finite, flat, np.where(finite.any(axis=0), np.nan, 0.0))
+    low, middle, high = np.nanquantile(flat, [0.25, 0.5, 0.75], axis=0)
+    reach = 8 * (high - low)
+    with np.errstate(invalid="ignore"):
+        return [~(np.abs(x - middle) > reach) | ~(reach > 0) for x in every]
+
+
+def _measure(every, changes, usual, split):
+    """Return the limits and the ranges of the components of an output, from its usual numbers.
+
+    Args:
+        every: float64 arrays, one for each run.
+        changes: how far each number moves when weights change, arrays of the same shapes.
+        usual: which numbers count, arrays of truth values.
+        split: whether the last axis tells components apart.
+    """
+    finite = [np.isfinite(x) & kept for x, kept in zip(every, usual, strict=True)]
+    pairs = list(zip(every, finite, strict=True))
+    high = np.maximum.reduce([_over(np.max, np.where(k, x, -np.inf), split) for x, k in pairs])
+    low = np.minimum.reduce([_over(np.min, np.where(k, x, np.inf), split) for x, k in pairs])
+    change = np.maximum.reduce(
+        [_over(np.max, np.where(k, c, 0.0), split) for c, k in zip(changes, usual, strict=True)]
+    )
+    change = np.maximum(change, 0)
+    full = high >= low  # not a component without one finite number
+    high, low = np.where(full, high, 0), np.where(full, low, 0)
+    largest = np.maximum(np.abs(high), np.abs(low))
+    # Rounding must not look like an error where answers hardly vary.
+    span = np.where(high > low, np.maximum(high - low, largest / 100), largest)
+    limit = SLACK * (high - low) + 10 * change + 1e-6 * largest + FLUSHED
+    return limit, np.where(span > 0, span, 1.0)
 
 
 def compare(given, right):
@@ -126,8 +171,8 @@ def compare(given, right):
     for name, expected in right.answers[0].items():
         for index, (run, true) in enumerate(zip(given, right.answers, strict=True)):
             reason = ""
-            if name not in run:
-                reason = f"it has no output {name}"
+            if run.keys() != true.keys():
+                reason = f"its outputs are {', '.join(run)}, not {', '.join(true)}"
             elif _kind(run[name]) != _kind(expected):
                 reason = f"output {name} is {_kind(run[name])}, not {_kind(expected)}"
             elif run[name].shape != true[name].shape:
@@ -153,6 +198,7 @@ class Worst:
         """Take the `Right` answers and the name of the output."""
         self.right, self.name = right, name
         self.error, self.of_range, self.beyond, self.seen = 0.0, 0.0, 0, 0
+        self.known = set()  # the numbers of samples
         self.lost = set()  # samples that are NaN or infinite where the right answer is a number
         self.excess, self.where = -1.0, None
 
@@ -168,14 +214,17 @@ class Worst:
         if not true.size:
             return
         distance = _distance(given, true)
-        shares = distance / self.right.ranges[self.name]
+        shares = distance / self.right.ranges[run][self.name]
         self.error = max(self.error, distance.max())
         self.of_range = max(self.of_range, shares.max())
         lost = ~np.isfinite(_numbers(given)) & np.isfinite(_numbers(true))
         self.lost |= {self.sample(run, row) for row in np.nonzero(np.atleast_1d(lost))[0].tolist()}
         beyond = lost | ~(distance <= limits)
-        self.seen += distance.size
-        self.beyond += int(beyond.sum())
+        again = self.known.issuperset(self.right.numbers[run])  # samples of another run
+        if not again or (beyond.any() and not self.beyond):
+            self.seen += distance.size
+            self.beyond += int(beyond.sum())
+        self.known.update(self.right.numbers[run])
         excess = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
         if excess.max() > self.excess:
             self.excess = excess.max()
@@ -195,7 +244,7 @@ class Worst:
         place = f"output {self.name}, sample {self.sample(run, first)}, component {last}"
         values = f"{given[where]} where {self.right.path} answers {true[where]}"
         if self.lost:
-            total = sum(map(len, self.right.numbers))
+            total = len({number for run in self.right.numbers for number in run})
             count = f"{len(self.lost):,} of {total:,} samples answer NaN or infinity"
             return [f"{count}: {place} answers {values}"]
         if _exact(true):

@@ -59,7 +59,7 @@ class Table:
             self.typical = compared.part(0, max(MEMORY // max(size, 1), 1))
             self.right = self._ask(together=32)
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
-        count = sum(map(len, self.typical.numbers))
+        count = self.typical.count()
         labels = {name: array[:count] for name, array in labels.items()}
         answers = accuracy.joined(self.right.answers, labels)
         self.tasks = accuracy.tasks(labels, answers, test)
@@ -186,7 +186,7 @@ class Table:
         with open(next(iter(self.files.values())), "rb") as file:
             tensor = litert.infinite(file.read(), runs)
         if tensor:
-            raise script.Failure(f"{tensor} is infinite on these samples, for which no integer is")
+            raise script.Failure(f"{tensor} inside is infinite on these samples: integers are not")
         return lambda: iter(runs)
 
     def _leave_out(self, variant, path, reason):
@@ -247,9 +247,7 @@ class Table:
         """Return what the test set says in a sentence, or how to give one."""
         if not self.tasks:
             file = f"{artifacts.stem(self.model.path)}.test.npz"
-            return (
-                f"What does your task lose? Give inputs and right answers: --test FILE, or {file}"
-            )
+            return f"What does your task lose? Give a test set: --test FILE, or {file}"
         kept = [variant for variant in self.files if not self.loses(variant)]
         smallest = min(kept, key=self.sizes.get, default=None)
         whole = self.sizes[next(iter(self.files))]
@@ -295,8 +293,8 @@ class Table:
             "samples": {
                 "file": typical.file and artifacts.relative(typical.file, model.name),
                 "of": typical.total,
-                "compared": sum(map(len, typical.numbers)),
-                "calibrated": sum(map(len, self._calibrating.numbers)),
+                "compared": typical.count(),
+                "calibrated": self._calibrating.count(),
             },
             "original": self._named(self.figures["original"]) | self._thresholds(),
             "versions": {

@@ -148,11 +148,7 @@ for variant, suffix in VARIANTS.items():
     content = Path(path).read_bytes()
     with litert.explained(path):
         interpreter = Interpreter(model_content=content)
-    names = litert.names(interpreter)
-    inputs, outputs = (
-        {names[tensor["name"]]: tensor for tensor in details}
-        for details in (interpreter.get_input_details(), interpreter.get_output_details())
-    )
+    inputs, outputs = litert.names(interpreter)
     if samples_file:
         takes = {
             name: samples.Input(tuple(tensor["shape"].tolist()), litert.takes(tensor).dtype)

@@ -244,7 +244,8 @@ def table(stdout):
     """Return the rows of the table that stage 3 prints: a dict from variant to its columns."""
     pattern = (
         rf"^(?P<variant>{'|'.join(SUFFIXES)}) +(?P<bytes>[\d,]+) +(?P<size>\d+)%"
-        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+) +(?P<time>\d+) us  (?P<verdict>.+)$"
+        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+) +(?P<time>\d+) us"
+        r"( +(?P<figure>[\d.]\S*))?  (?P<verdict>.+)$"
     )
     rows = [match.groupdict() for match in re.finditer(pattern, stdout, re.MULTILINE)]
     return {row["variant"]: row for row in rows}

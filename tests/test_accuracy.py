@@ -1,7 +1,14 @@
 """Which figure labels ask for, how it is counted, and which labels are refused."""
 
+import json
+import re
+import shutil
+
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import assert_clear_error, table
+from tensorflow import keras
 
 from backstage import accuracy, script
 
@@ -361,3 +368,159 @@ def test_labels_of_no_output_are_refused():
 )
 def test_figures_in_words(kind, figure, text):
     assert accuracy.text(kind, figure) == text
+
+
+# ---- In stages 3 and 4
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """Return a directory with a trained classifier, samples and a test set, and its accuracy."""
+    directory = tmp_path_factory.mktemp("net")
+    keras.utils.set_random_seed(1)
+    x = RANDOM.normal(size=(1500, 6)).astype("float32")
+    labels = (x @ RANDOM.normal(size=(6, 4))).argmax(axis=-1)
+    layers = [keras.layers.Dense(16, "relu"), keras.layers.Dense(4, "softmax")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x[:500], labels[:500], epochs=8, verbose=0)
+    model.save(directory / "net.keras")
+    np.save(directory / "net.samples.npy", x[:500])
+    np.savez(directory / "net.test.npz", inputs=x[500:], labels=labels[500:])
+    right = model.predict(x[500:], verbose=0).argmax(axis=-1) == labels[500:]
+    return directory, right.mean()
+
+
+def quantized_accuracy(path, test):
+    """Return the accuracy of a full-integer file, sample by sample, quantized here."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero_point = takes["quantization"]
+    right = 0
+    for x, label in zip(test["inputs"], test["labels"], strict=True):
+        q = np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8)
+        interpreter.set_tensor(takes["index"], q[None])
+        interpreter.invoke()
+        right += interpreter.get_tensor(gives["index"]).argmax() == label
+    return right / len(test["labels"])
+
+
+def test_stages_3_and_4_print_the_same_figures(warm, net):
+    directory, accuracy_of_keras = net
+    process = warm("03_convert_model.py", "net.keras", cwd=directory)
+    assert process.returncode == 0, process.stderr
+    out = process.stdout
+    assert "on 1,000 of 1,000 samples of net.test.npz\ncalibrated on 100 of 500 samples" in out
+    assert f"the original: accuracy {accuracy_of_keras:.1%}\n" in out
+    rows, test = table(out), np.load(directory / "net.test.npz")
+    proof = json.loads((directory / "net.proof.json").read_text(encoding="utf-8"))
+    assert proof["original"] == {"accuracy": pytest.approx(accuracy_of_keras)}
+    assert rows["float32"]["figure"] == f"{accuracy_of_keras:.1%}"
+    exact = quantized_accuracy(directory / "net.int8.tflite", test)
+    assert proof["variants"]["full integer"]["accuracy"] == pytest.approx(exact)
+    assert rows["full integer"]["figure"] == f"{exact:.1%}"
+    kept = [
+        v for v, row in proof["variants"].items() if row["accuracy"] >= accuracy_of_keras - 0.01
+    ]
+    smallest = min(kept, key=lambda variant: proof["variants"][variant]["bytes"])
+    advice = "The smallest file that loses at most one point of accuracy: "
+    share = proof["variants"][smallest]["bytes"] / proof["variants"]["float32"]["bytes"]
+    assert f"{advice}{smallest}, {share:.0%} of the bytes" in out or share == 1
+    for variant, row in proof["variants"].items():
+        process = warm("04_deploy_tflite.py", row["file"], "--test", "net.test.npz", cwd=directory)
+        line = f"output_0: accuracy {rows[variant]['figure']} on 1,000 of 1,000 samples of net.test"
+        assert line in process.stdout, process.stderr
+        assert process.stdout.count("\noutput output_0: [") == 3  # the first few only
+        assert re.search(r"^one run takes \S+ us, the median of \d", process.stdout, re.M)
+
+
+def test_several_outputs_each_have_a_figure(warm, tmp_path):
+    x = keras.Input((3,), name="x")
+    outputs = {"kind": keras.layers.Dense(3)(x), "size": keras.layers.Dense(1)(x)}
+    model = keras.Model(x, outputs | {"other": keras.layers.Dense(2)(x)})
+    model.save(tmp_path / "net.keras")
+    values, kinds = RANDOM.normal(size=(50, 3)).astype("float32"), RANDOM.integers(0, 3, 50)
+    sizes = RANDOM.normal(size=50)
+    np.savez(tmp_path / "t.npz", x=values, kind=kinds, size=sizes)
+    process = warm("03_convert_model.py", "net.keras", "--test", "t.npz", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    answers = model.predict(values, verbose=0)
+    figures = {
+        "kind": (answers["kind"].argmax(-1) == kinds).mean(),
+        "size": np.abs(answers["size"][:, 0] - sizes).mean(),
+    }
+    assert f"the original: accuracy of kind {figures['kind']:.1%}\n" in process.stdout
+    assert f"the original: mean error of size {figures['size']:.4g}\n" in process.stdout
+    proof = json.loads((tmp_path / "net.proof.json").read_text(encoding="utf-8"))
+    for figure in [proof["original"], proof["variants"]["float32"]]:
+        assert figure["accuracy"] == {"kind": pytest.approx(figures["kind"])}
+        assert figure["mean_error"] == {"size": pytest.approx(figures["size"], rel=1e-5)}
+
+
+def test_the_originals_threshold_is_the_devices(warm, tmp_path):
+    """Logits that all lie between 0 and 1 in the file, but not in the original: a constant file."""
+    x = keras.Input((1,))
+    model = keras.Model(x, keras.layers.Dense(1)(x))
+    model.set_weights([np.float32([[2]]), np.float32([-0.9])])
+    model.save(tmp_path / "net.keras")
+    values = np.float32([[0.5], [0.6], [0.7], [-1]])
+    np.savez(tmp_path / "net.test.npz", inputs=values, labels=np.array([1, 1, 1, 0]))
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert "the original: accuracy 100.0%" in process.stdout, process.stderr
+    np.savez(tmp_path / "some.npz", inputs=values[:3], labels=np.array([1, 1, 1]))
+    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "some.npz", cwd=tmp_path)
+    assert "output_0: accuracy 100.0% on 3 of 3" in process.stdout, process.stderr
+    (tmp_path / "net.proof.json").unlink()  # then all answers look like probabilities
+    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "some.npz", cwd=tmp_path)
+    assert "output_0: accuracy 0.0% on 3 of 3" in process.stdout, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arrays", "phrase"),
+    [
+        ({"inputs": np.ones((5, 6)), "labels": np.full(5, 4)}, "classes 0 to 3"),
+        ({"inputs": np.ones((5, 6)), "labels": np.zeros(4)}, "numbers of samples differ"),
+        ({"inputs": np.ones((5, 6)), "labels": np.full(5, np.nan)}, "NaN"),
+        ({"inputs": np.ones((5, 6)), "labels": np.zeros((5, 3))}, "shape"),
+        ({"inputs": np.ones((5, 6))}, "lacks an array named 'output_0'"),
+        ({"labels": np.ones(5)}, "lacks an array named"),
+        ({"inputs": np.ones((5, 7)), "labels": np.zeros(5)}, "(5, 7)"),
+    ],
+)
+def test_test_sets_that_do_not_fit(warm, net, tmp_path, arrays, phrase):
+    shutil.copy(net[0] / "net.keras", tmp_path)
+    np.savez(tmp_path / "t.npz", **arrays)
+    process = warm("03_convert_model.py", "net.keras", "--test", "t.npz", cwd=tmp_path)
+    if phrase == "(5, 7)":
+        phrase = "has the shape (1, 7)"
+    assert_clear_error(process, "t.npz", phrase)
+    assert not list(tmp_path.glob("*.tflite"))
+
+
+def test_advice_where_much_is_lost(warm, tmp_path):
+    """The difference of large and nearly equal numbers is small."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.float32([[1], [-1]])])
+    model.save(tmp_path / "net.keras")
+    large = RANDOM.uniform(0, 1000, 400)
+    x = np.stack([large, large + RANDOM.normal(0, 10, 400)], axis=1).astype("float32")
+    np.save(tmp_path / "net.samples.npy", x[:200])
+    np.savez(tmp_path / "net.test.npz", inputs=x[200:], labels=x[200:, 0] - x[200:, 1] + 0.01)
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert "16-bit int" in table(process.stdout)
+    assert "No smaller file loses at most 1% of the mean error. Try more samples" in process.stdout
+
+
+def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3, activation="hard_swish")(image)
+    keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(
+        tmp_path / "net.keras"
+    )
+    samples = RANDOM.normal(size=(40, 8, 8, 3)).astype("float32")
+    samples[0] *= 300  # so that eight bits are too few for the others
+    np.save(tmp_path / "net.samples.npy", samples)
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert "16-bit int" in table(process.stdout), process.stdout
+    assert "some operations stay in float: not for integer-only chips" in process.stdout

@@ -85,7 +85,7 @@ def test_samples_give_the_time_axis(warm, models, tmp_path):
     samples = RNG.normal(size=(20, 7, 3)).astype("float32")
     np.save(tmp_path / "lstm.samples.npy", samples)
     process = warm("03_convert_model.py", "lstm.keras", cwd=tmp_path)
-    assert "on 20 of 20 samples of lstm.samples.npy; 20 calibrate" in process.stdout
+    assert "on 20 of 20 samples of lstm.samples.npy\ncalibrated on 20 of" in process.stdout
     assert "full integer   not written: the converter crashes on loops" in process.stdout
     assert_converted(process, tmp_path / "lstm.keras")
     runner = Interpreter(str(tmp_path / "lstm.tflite")).get_signature_runner()
@@ -236,7 +236,7 @@ def test_a_fixed_batch_of_saved_models(warm, pipeline, tmp_path, batch):
     shutil.copytree(pipeline[0] / "saved_model", directory)
     process = warm("03_convert_model.py", "--batch", batch, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert "on 100 of 100 samples of saved_model/my_model.samples.npy; 100" in process.stdout
+    assert "on 100 of 100 samples of saved_model/my_model.samples.npy" in process.stdout
     model = keras.models.load_model(directory / "my_model.keras")
     x = np.arange(1, batch + 1, dtype="float32").reshape(batch, 1)
     for suffix in ["", ".quant", ".dynamic", ".int8"]:
@@ -370,6 +370,7 @@ def test_another_place_for_the_results(pipeline, tmp_path):
     assert sorted(directory.rglob("*")) == before
     made = {path.name for path in (tmp_path / "here/out").iterdir()}
     suffixes = ["tflite", "quant.tflite", "dynamic.tflite", "int8.tflite", "proof.json"]
+    suffixes.append("variants.png")
     assert made == {f"net.{suffix}" for suffix in suffixes}
     process = run("04_deploy_tflite.py", "out/net.tflite", cwd=tmp_path / "here")
     assert "has changed" not in process.stdout
@@ -389,7 +390,13 @@ def test_directories_that_are_named_by_dots(warm, pipeline, tmp_path, where, pat
     assert process.returncode == 0, process.stderr
     assert sorted(path for path in (tmp_path / "net").rglob("*")) == before
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert made == {"net.tflite", "net.quant.tflite", "net.dynamic.tflite", "net.proof.json"}
+    assert made == {
+        "net.tflite",
+        "net.quant.tflite",
+        "net.dynamic.tflite",
+        "net.proof.json",
+        "net.variants.png",
+    }
 
 
 def test_sizes_that_litert_mistakes(warm, tmp_path):
@@ -500,7 +507,8 @@ def test_an_own_model_where_the_lessons_was(warm, tmp_path):
         process = warm(script, cwd=tmp_path)
         assert (process.returncode, process.stderr) == (0, "")
         assert "100x+5" not in process.stdout
-    assert not (tmp_path / "saved_model/my_model.variants.png").exists()
+    picture = tf.io.decode_png((tmp_path / "saved_model/my_model.variants.png").read_bytes())
+    assert picture.shape[1] > 2.5 * picture.shape[0]  # panels of bars, not the lesson's plot
 
 
 def test_a_recurrent_saved_model_keeps_its_names_and_its_answers(warm, models, tmp_path):

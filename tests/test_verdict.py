@@ -95,7 +95,7 @@ def test_answers_that_are_no_numbers_or_of_another_shape(given, broken):
 def test_sizes_exchanged_outputs_and_kinds():
     whole = right(runs(np.zeros((1, 2, 6))))
     assert "shape (1, 6, 2)" in verdict.compare(runs(np.zeros((1, 6, 2))), whole).broken
-    assert verdict.compare([{"z": np.zeros((1, 2, 6))}], whole).broken == "it has no output y"
+    assert verdict.compare([{"z": np.zeros((1, 2, 6))}], whole).broken == "its outputs are z, not y"
     integers = runs(np.zeros((1, 2, 6)), dtype="int32")
     assert verdict.compare(integers, whole).broken == "output y is integer, not real"
 
@@ -165,3 +165,31 @@ def test_samples_are_named_by_their_numbers():
     assert "sample 5, component 0 answers 4.0 where net answers 3.0" in same.difference
     same = verdict.compare(runs([[0.0], [np.nan]], [[2.0], [np.nan]]), found)
     assert same.difference.startswith("2 of 4 samples answer NaN or infinity: output y, sample 9,")
+
+
+def test_one_odd_sample_hides_no_error_in_the_others():
+    numbers = [[[float(i % 7), 1.0]] for i in range(60)]
+    answers = right(runs(*numbers, [[1e9, 1.0]]))
+    wrong = runs(*numbers, [[1e9, 1.0]])
+    wrong[3]["y"][0, 0] = 0
+    same = verdict.compare(wrong, answers)
+    assert same.difference.startswith(
+        "output y, sample 30, component 0 answers 0.0 where net.keras"
+    )
+    assert same.of_range == pytest.approx(0.5)
+    off = runs(*numbers, [[1.0001e9, 1.0]])  # the odd one has limits of its own
+    assert not verdict.compare(off, answers).difference
+    assert verdict.compare(runs(*numbers, [[1.01e9, 1.0]]), answers).difference
+    assert answers.unclear()[0] == 0
+
+
+def test_a_run_of_several_samples_counts_them_once():
+    answers = [*runs([[0]], [[1]], dtype="int32"), *runs([[0], [1]], dtype="int32")]
+    found = verdict.right(answers, [answers], "net", [[0], [1], [0, 1]])
+    wrong = [{"y": run["y"] + np.int32(run["y"] == 1)} for run in answers]
+    same = verdict.compare(wrong, found)
+    assert same.difference.startswith(
+        "1 of 2 elements of y differ: output y, sample 1, component 0"
+    )
+    late = [*answers[:2], {"y": answers[2]["y"] + 1}]  # wrong for several at once only
+    assert verdict.compare(late, found).difference.startswith("2 of 4 elements of y differ")
