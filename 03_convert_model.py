@@ -55,7 +55,8 @@ print(f"model {model.path}, signature {key}")
 # They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
 # integer quantization, which has to know the range of every value inside the model. Stage 1 saved
 # its training inputs for this. Of many samples, at most 1,000 are drawn at random. Random numbers
-# will do for comparing, but would calibrate nonsense.
+# will do for comparing, but would calibrate nonsense. For a model of your own, a test set (inputs
+# and their right answers) takes their place in the comparison and tells what your task loses.
 
 # %%
 from backstage import samples
@@ -132,9 +133,10 @@ with table.variant("full integer", ".int8.tflite") as tflite:
 # %% [markdown]
 # ## When eight bits are too few
 #
-# In a deep network the errors of all layers add up. If more than 5 % of the range is lost, integers
-# of 16 bits between the operations may help; the weights keep 8, and the file its size. Fewer
-# processors have fast code for that.
+# In a deep network the errors of all layers add up. If more than 5 % of the range is lost, or a
+# point of accuracy, integers of 16 bits between the operations may help; the weights keep 8, and
+# the file its size. Fewer processors have fast code for that. Operations that have no 16-bit form
+# stay in float (`TFLITE_BUILTINS`).
 
 # %%
 if table.loses("full integer"):
