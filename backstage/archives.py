@@ -105,7 +105,8 @@ def call(model, values, weights):
         ones as `outer_inner`.
     """
     packed = keras.tree.pack_sequence_as(inputs(model), values)
-    with keras.name_scope(re.sub(r"\W", "_", f"model_{model.name}", flags=re.ASCII)):
+    scope = re.sub(r"\W", "_", model.name, flags=re.ASCII)  # TensorFlow takes no other letters
+    with keras.name_scope(re.sub("^_", "model_", scope)):
         outputs, _ = model.stateless_call(*weights, packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):

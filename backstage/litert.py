@@ -203,10 +203,10 @@ def invoke(interpreter, run):
 def time_of(interpreter):
     """Return the median time in seconds of an interpreter's run, and of how many runs.
 
-    Its inputs are set. Runs are repeated for a tenth of a second, three times at least; one before
-    them is left out.
+    Its inputs are set. Runs are repeated for a twentieth of a second, three times at least; one
+    before them is left out.
     """
-    seconds, end = [], time.perf_counter() + 0.1
+    seconds, end = [], time.perf_counter() + 0.05
     interpreter.invoke()
     while len(seconds) < 3 or time.perf_counter() < end:
         start = time.perf_counter()

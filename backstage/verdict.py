@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 SLACK = 1e-4  # of a component's range: more than float32's rounding in a short computation
-ENOUGH = 10_000  # numbers of a component to find its quartiles
 UNCLEAR = 0.01  # of a component's range: where rounding explains more, nothing can be proven
 FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
@@ -23,14 +22,16 @@ class Right(NamedTuple):
         answers: the right answers.
         limits: for each run a dict from outputs to the largest error that rounding explains:
             float32 (components,) or (), or of the output's shape where answers are exact or odd.
-        ranges: for each run a dict from outputs to the ranges of their components, like limits.
+        ranges: a dict from outputs to the ranges of their components, float64 (components,) or ().
+        shares: a dict from outputs that are not exact to their largest limits as parts of ranges.
         path: whose answers they are.
         numbers: the numbers of the samples of each run: a list of lists.
     """
 
     answers: list
     limits: list
-    ranges: list
+    ranges: dict
+    shares: dict
     path: str
     numbers: list
 
@@ -39,20 +40,8 @@ class Right(NamedTuple):
 
         Exact outputs are always clear.
         """
-        count = unclear = 0
-        worst = 0.0
-        for name, values in self.answers[0].items():
-            if _exact(values):
-                continue
-            shares = [
-                np.atleast_1d(limit[name] / span[name])
-                for limit, span in zip(self.limits, self.ranges, strict=True)
-            ]
-            split = _splits([run[name] for run in self.answers])
-            share = np.maximum.reduce([np.atleast_1d(_over(np.max, x, split)) for x in shares])
-            count, unclear = count + share.size, unclear + int((~(share <= UNCLEAR)).sum())
-            worst = max(worst, share.max(initial=0))
-        return unclear, count, worst
+        shares = np.concatenate([np.zeros(0), *map(np.atleast_1d, self.shares.values())])
+        return int((~(shares <= UNCLEAR)).sum()), shares.size, shares.max(initial=0)
 
 
 class Same(NamedTuple):
@@ -95,49 +84,48 @@ def right(answers, changed, path, numbers):
         path: whose answers they are.
         numbers: the numbers of the samples of each run: a list of lists.
     """
-    distances = [
-        [{name: _distance(other[name], run[name]) for name in run} for run, other in pairs]
-        for pairs in (zip(answers, attempt, strict=True) for attempt in changed)
-    ]
-    limits, ranges = [{} for _ in answers], [{} for _ in answers]
+    moved = [{name: np.float32(0) for name in run} for run in answers]
+    for attempt in changed:
+        for run, other, change in zip(answers, attempt, moved, strict=True):
+            for name in run:
+                change[name] = np.maximum(
+                    change[name], np.float32(_distance(other[name], run[name]))
+                )
+    limits, ranges, shares = moved, {}, {}
     for name, values in answers[0].items():
         every = [_numbers(run[name]) for run in answers]
-        changes = [
-            np.maximum.reduce([np.zeros(x.shape), *(attempt[i][name] for attempt in distances)])
-            for i, x in enumerate(every)
-        ]
         split = _splits([run[name] for run in answers])
-        usual = [x == x for x in every] if _exact(values) else _usual(every, split)
-        common = _measure(every, changes, usual, split)
-        whole = _measure(every, changes, [x == x for x in every], split)
-        for i, kept in enumerate(usual):
-            limit, span = (
-                ours if kept.all() else np.where(kept, ours, others)
-                for ours, others in zip(common, whole, strict=True)
-            )
-            limits[i][name] = np.float32(changes[i] if _exact(values) else limit)
-            ranges[i][name] = span
-    return Right(answers, limits, ranges, path, numbers)
+        all_of_them = [np.ones(x.shape, bool) for x in every]
+        changes = [change[name] for change in moved]
+        largest, ranges[name] = _measure(every, changes, all_of_them, split)
+        if _exact(values):
+            continue
+        usual = _usual(every, split)
+        common, span = _measure(every, changes, usual, split)
+        shares[name] = np.maximum(common / span, largest / ranges[name])
+        for limit, kept in zip(limits, usual, strict=True):
+            limit[name] = np.float32(common if kept.all() else np.where(kept, common, largest))
+    return Right(answers, limits, ranges, shares, path, numbers)
 
 
 def _usual(every, split):
     """Return for arrays of float64 which of their numbers are usual, arrays of truth values.
 
     Beside one sample a billion times as large as all others, errors in these would seem small. So
-    what lies further from the median than eight times the distance of the quartiles has limits of
-    its own, where that distance is not 0.
+    a few numbers far from the others have limits of their own: at most a twentieth, and further
+    from the median than a thousand times the distance of the quartiles, where that is not 0.
     """
     flat = np.concatenate([x.reshape(-1, x.shape[-1]) if split else x.ravel() for x in every])
-    if len(flat) > ENOUGH:
-        flat = flat[np.random.default_rng(seed=0).choice(len(flat), ENOUGH, replace=False)]
     if not flat.size:
-        return [x == x for x in every]
+        return [np.ones(x.shape, bool) for x in every]
     finite = np.isfinite(flat)
     flat = np.where(finite, flat, np.where(finite.any(axis=0), np.nan, 0.0))
     low, middle, high = np.nanquantile(flat, [0.25, 0.5, 0.75], axis=0)
-    reach = 8 * (high - low)
+    reach = 1000 * (high - low)
     with np.errstate(invalid="ignore"):
-        return [~(np.abs(x - middle) > reach) | ~(reach > 0) for x in every]
+        few = (np.abs(flat - middle) > reach).mean(axis=0) <= 0.05
+        odd = few & (reach > 0)
+        return [~(np.abs(x - middle) > reach) | ~odd for x in every]
 
 
 def _measure(every, changes, usual, split):
@@ -214,7 +202,7 @@ class Worst:
         if not true.size:
             return
         distance = _distance(given, true)
-        shares = distance / self.right.ranges[run][self.name]
+        shares = distance / self.right.ranges[self.name]
         self.error = max(self.error, distance.max())
         self.of_range = max(self.of_range, shares.max())
         lost = ~np.isfinite(_numbers(given)) & np.isfinite(_numbers(true))

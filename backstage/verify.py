@@ -12,7 +12,7 @@ from backstage import accuracy, artifacts, litert, samples, script, verdict
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
-MEMORY = 2**28  # bytes of right answers: models of large outputs are compared on fewer samples
+MEMORY = 2**27  # bytes of right answers: models of large outputs are compared on fewer samples
 PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 

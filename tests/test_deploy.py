@@ -252,7 +252,14 @@ def test_integers_for_a_quantized_tensor_are_real_numbers(pipeline, tmp_path):
 def test_a_proof_that_is_damaged_or_of_other_files(warm, pipeline, tmp_path):
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     proof = tmp_path / "saved_model/my_model.proof.json"
-    for content in ["", "[]", '{"variants": 3}', '{"variants": {"a": 1}}', "\x00"]:
+    for content in [
+        "",
+        "[]",
+        '{"variants": {}}',
+        '{"variants": 3}',
+        '{"variants": {"a": 1}}',
+        "\x00",
+    ]:
         proof.write_text(content, encoding="utf-8")
         process = warm("04_deploy_tflite.py", cwd=tmp_path)
         assert_clear_error(process, "my_model.proof.json is damaged", "python 03_convert_model.py")
@@ -264,3 +271,14 @@ def test_a_proof_that_is_damaged_or_of_other_files(warm, pipeline, tmp_path):
     own = tmp_path / "other.int8.tflite"  # of a model that has its own name
     shutil.copy(tmp_path / "saved_model/my_model.tflite", own)
     assert "has changed" not in warm("04_deploy_tflite.py", own, cwd=tmp_path).stdout
+
+
+def test_inputs_of_another_shape_or_number(warm, tmp_path):
+    spec = tf.TensorSpec([None, 3], tf.float32)
+    content = converted(lambda a, b: a - b, spec, spec)
+    np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((4, 3)))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    assert_clear_error(process, "x.npz", "the inputs have different numbers of samples")
+    np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((5, 2)))
+    process = deploy(warm, tmp_path, content, "--input", "x.npz")
+    assert_clear_error(process, "x.npz", "a sample of b has the shape (5, 2)")

@@ -497,6 +497,56 @@ def test_names_in_other_letters(warm, tmp_path):
     np.testing.assert_allclose(outputs["output_0"], model.predict([x, y], verbose=0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["my model", "모델"])
+def test_models_with_names_that_tensorflow_does_not_take(warm, tmp_path, name):
+    x = keras.Input((3,))
+    keras.Model(x, layers.Dense(2)(x), name=name).save(tmp_path / "net.keras")
+    assert_converted(warm("03_convert_model.py", "net.keras", cwd=tmp_path), tmp_path / "net.keras")
+    keras.Model(x, layers.Dense(2, name="층")(x)).save(tmp_path / "net.keras")
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert_clear_error(process, "Names of models and layers may hold letters, digits and _")
+
+
+def test_a_file_that_is_wrong_for_several_samples_at_once(warm, tmp_path):
+    spec = tf.TensorSpec([None, 3], tf.float32, name="x")
+    Any(lambda x: 2 * x, spec).save(tmp_path / "net")
+    Any(lambda x: 2 * x * tf.cast(tf.shape(x)[:1], tf.float32), spec).save(tmp_path / "wrong")
+    wrong = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "wrong")).convert()
+    (tmp_path / "wrong.tflite").write_bytes(wrong)
+    prepare = WrongConverter(str(tmp_path / "wrong.tflite"))
+    for count in (None, 20):
+        if count:
+            np.save(tmp_path / "net.samples.npy", RNG.random((count, 3)))
+        process = warm("03_convert_model.py", "net", cwd=tmp_path, prepare=prepare)
+        assert_clear_error(process, "net.tflite was not written: output y, sample")
+
+
+def test_an_identity_can_be_quantized(warm, tmp_path):
+    Any(lambda x: x, tf.TensorSpec([None, 3], tf.float32, name="x")).save(tmp_path / "same")
+    np.save(tmp_path / "same.samples.npy", RNG.random((20, 3)))
+    process = warm("03_convert_model.py", "same", cwd=tmp_path)
+    assert "full integer" in table(process.stdout), process.stdout
+
+
+class WrongConverter:
+    """A `prepare` of `Warm`: conversions return a file that is there already."""
+
+    def __init__(self, path):
+        """Take the path of the file."""
+        self.path = path
+
+    def __call__(self):
+        """Replace the conversion in this process."""
+        path = self.path
+
+        class Converter:
+            def convert(self):
+                with open(path, "rb") as file:
+                    return file.read()
+
+        tf.lite.TFLiteConverter.from_saved_model = lambda *_, **__: Converter()
+
+
 def test_an_own_model_where_the_lessons_was(warm, tmp_path):
     (tmp_path / "saved_model").mkdir()
     left, right = keras.Input((3,)), keras.Input((2,))
