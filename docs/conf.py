@@ -34,7 +34,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_show_search_summary = False  # it is fetched, which browsers forbid to pages on a disk
 html_math_renderer = "mathml"
-copybutton_selector = "div.cell_input pre, div.highlight-sh pre"
+copybutton_selector = "div.cell_input pre, div.highlight-sh pre, div.highlight-python pre"
 
 
 class Korean(SearchLanguage):
