@@ -50,6 +50,7 @@ class Table:
             Failure: what is in the file does not fit the model.
         """
         self.model, self._calibrating = model, typical.calibrating()
+        self._infinite = None  # what is, "" if nothing is, None before it was looked for
         compared, labels = typical, {}
         if test:
             compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
@@ -183,10 +184,12 @@ class Table:
         """
         self.model.require_calibration(self._calibrating)
         runs = self._calibrating.runs
-        with open(next(iter(self.files.values())), "rb") as file:
-            tensor = litert.infinite(file.read(), runs)
-        if tensor:
-            raise script.Failure(f"{tensor} inside is infinite on these samples: integers are not")
+        if self._infinite is None:
+            with open(next(iter(self.files.values())), "rb") as file:
+                self._infinite = litert.infinite(file.read(), runs) or ""
+        if self._infinite:
+            message = f"{self._infinite} inside is infinite on these samples: integers are not"
+            raise script.Failure(message)
         return lambda: iter(runs)
 
     def _leave_out(self, variant, path, reason):
