@@ -254,6 +254,10 @@ class Table:
         kept = [variant for variant in self.files if not self.loses(variant)]
         smallest = min(kept, key=self.sizes.get, default=None)
         whole = self.sizes[next(iter(self.files))]
+        if min(self.sizes.values()) >= whole:
+            return (
+                "No variant is smaller than float32: quantization does not pay for so small a model"
+            )
         loss = "one point of accuracy"
         if any(task.kind == "mean_error" for task in self.tasks.values()):
             loss = "1% of the mean error" if len(self.tasks) == 1 else f"{loss} or 1% of mean error"

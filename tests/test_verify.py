@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from backstage import samples, script, verify
+from backstage import accuracy, samples, script, verify
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,34 @@ def test_the_proof_is_a_megabyte_or_one_run(doubling, size, runs, tmp_path, monk
     wide = [{"x": np.zeros((1, size), "float32")} for _ in range(20)]
     table = verify.Table(Double(0), samples.Typical("x.npy", 20, wide, [[i] for i in range(20)]))
     assert len(table.proof()["runs"]) == runs
+
+
+@pytest.mark.parametrize(
+    ("kind", "original", "figures", "advice"),
+    [
+        ("accuracy", 0.9, {"a": 0.895, "b": 0.891}, "one point of accuracy: b, 30% of the bytes"),
+        ("accuracy", 0.9, {"a": 0.891, "b": 0.889}, "one point of accuracy: a, 50% of the bytes"),
+        ("accuracy", 0.9, {"a": 0.8, "b": 0.8}, "No smaller file loses at most one point"),
+        ("mean_error", 2.0, {"a": 2.01, "b": 2.03}, "1% of the mean error: a, 50% of the bytes"),
+        (
+            "mean_error",
+            2.0,
+            {"a": 2.1, "b": np.nan},
+            "No smaller file loses at most 1% of the mean",
+        ),
+    ],
+)
+def test_advice(doubling, tmp_path, monkeypatch, capsys, kind, original, figures, advice):
+    monkeypatch.chdir(tmp_path)
+    table = verify.Table(Double(0), TYPICAL)
+    with table.variant("float32", ".tflite") as file:
+        file.write(doubling)
+    labels = np.zeros((2, 1))
+    table.tasks = {"y": accuracy.Task(labels, kind, "distance", None)}
+    table.sizes = {"float32": 1000, "a": 500, "b": 300}
+    table.files = dict.fromkeys(table.sizes, "path")
+    table.rows = dict.fromkeys(table.sizes, table.rows["float32"])
+    figures = {"original": original, "float32": original} | figures
+    table.figures = {variant: {"y": figure} for variant, figure in figures.items()}
+    table.show()
+    assert advice in capsys.readouterr().out.splitlines()[-1]
