@@ -75,8 +75,9 @@ def figures(tasks, answers):
     for name, task in tasks.items():
         total, number, start = 0.0, 0, 0
         for run in answers:
-            part, counted = count(task, run[name], start)
-            total, number, start = total + part, number + counted, start + len(run[name])
+            values = np.atleast_1d(run[name])
+            part, counted = count(task, values, start)
+            total, number, start = total + part, number + counted, start + len(values)
         found[name] = total / number
     return found
 

@@ -171,18 +171,24 @@ def test_set(path, model, inputs, outputs):
         arrays = _load(path)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
-        for alias, names in [("inputs", list(inputs)), ("labels", list(outputs))]:
-            if alias in arrays and alias not in names and len(names) == 1:
-                arrays[names[0]] = arrays.pop(alias)
-        missing = [name for name in inputs if name not in arrays]
-        labels = {name: arrays[name] for name in outputs if name in arrays and name not in inputs}
+        taken, labels = (
+            {names[0]: arrays.pop(alias)}
+            if alias in arrays and alias not in names and len(names) == 1
+            else {name: arrays.pop(name) for name in names if name in arrays}
+            for alias, names in [("inputs", list(inputs)), ("labels", list(outputs))]
+        )
+        missing = [name for name in inputs if name not in taken]
         if missing or not labels:
             wanted = repr(missing[0] if missing else next(iter(outputs)))
             raise ValueError(
                 f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or"
                 " arrays by the names of inputs and outputs"
             )
-        taken = {name: arrays[name] for name in inputs}
+        if arrays:
+            known = ", ".join([*inputs, *outputs])
+            raise ValueError(f"{next(iter(arrays))!r} is no input and no output ({known})")
+        if any(array.ndim == 0 for array in labels.values()):
+            raise ValueError("labels are one for each sample, not a single number")
         sizes = _sizes(taken, inputs, varying=1)
         total, size = _total(taken), _samples(sizes)
         if {len(array) if array.ndim else 1 for array in [*taken.values(), *labels.values()]} != {

@@ -8,6 +8,8 @@ import math
 import os
 import re
 
+import numpy as np
+
 from backstage import accuracy, artifacts, litert, samples, script, verdict
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
@@ -56,8 +58,9 @@ class Table:
             compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
         with script.quiet():
             (first,) = model.answers(compared.part(0, 1))
-            size = sum(array.nbytes for array in first.values())
-            self.typical = compared.part(0, max(MEMORY // max(size, 1), 1))
+            size = sum(array.nbytes for array in first.values()) // len(compared.numbers[0])
+            ends = np.cumsum([len(numbers) for numbers in compared.numbers])
+            self.typical = compared.part(0, max(int((ends * size <= MEMORY).sum()), 1))
             self.right = self._ask(together=32)
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
         count = self.typical.count()
@@ -262,10 +265,7 @@ class Table:
         if any(task.kind == "mean_error" for task in self.tasks.values()):
             loss = "1% of the mean error" if len(self.tasks) == 1 else f"{loss} or 1% of mean error"
         if smallest is None or self.sizes[smallest] >= whole:
-            return (
-                f"No smaller file loses at most {loss}. Try more samples to calibrate with, or the"
-                " 16-bit file"
-            )
+            return f"No smaller file loses at most {loss}: try more samples to calibrate with"
         share = self.sizes[smallest] / whole
         return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import assert_clear_error, table
 from tensorflow import keras
@@ -484,6 +485,8 @@ def test_the_originals_threshold_is_the_devices(warm, tmp_path):
         ({"inputs": np.ones((5, 6)), "labels": np.full(5, np.nan)}, "NaN"),
         ({"inputs": np.ones((5, 6)), "labels": np.zeros((5, 3))}, "shape"),
         ({"inputs": np.ones((5, 6))}, "lacks an array named 'output_0'"),
+        ({"inputs": np.ones((5, 6)), "labels": np.zeros(5), "more": np.zeros(5)}, "'more' is no"),
+        ({"inputs": np.ones((1, 6)), "labels": np.array(3)}, "not a single number"),
         ({"labels": np.ones(5)}, "lacks an array named"),
         ({"inputs": np.ones((5, 7)), "labels": np.zeros(5)}, "(5, 7)"),
     ],
@@ -526,3 +529,22 @@ def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
     assert float(rows["full integer"]["of_range"]) > 0.3
     assert rows["16-bit int"]["dtypes"] == "int16"
     assert "some operations stay in float: not for integer-only chips" in process.stdout
+
+
+def test_outputs_named_as_inputs_and_single_numbers(warm, tmp_path):
+    values = RANDOM.normal(size=(40, 3)).astype("float32")
+    for name, function, shape, true in [
+        ("same", lambda x: {"x": 2 * x}, [None, 3], 2 * values),
+        ("sum", lambda x: {"y": tf.reduce_sum(x)}, [3], values.sum(axis=1)),
+    ]:
+        module = tf.Module()
+        spec = tf.TensorSpec(shape, tf.float32, name="x")
+        module.f = tf.function(function, input_signature=[spec])
+        tf.saved_model.save(module, str(tmp_path / name), signatures=module.f)
+        np.savez(tmp_path / f"{name}.test.npz", inputs=values, labels=true + 0.5)
+        process = warm("03_convert_model.py", name, cwd=tmp_path)
+        assert "the original: mean error 0.5\n" in process.stdout, process.stderr
+        process = warm(
+            "04_deploy_tflite.py", f"{name}.tflite", "--test", f"{name}.test.npz", cwd=tmp_path
+        )
+        assert "mean error 0.5 on 40 of 40 samples" in process.stdout, process.stderr
