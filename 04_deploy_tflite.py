@@ -87,7 +87,8 @@ from backstage import samples
 
 takes = {name: litert.takes(tensor) for name, tensor in inputs.items()}
 if args.test:
-    test, labels = samples.test_set(args.test, args.model, takes, outputs)
+    most = litert.together(outputs)
+    test, labels = samples.test_set(args.test, args.model, takes, outputs, most)
     runs = test.runs[:3]
 elif args.input:
     runs, left = samples.given(args.input, takes, args.model)
@@ -141,8 +142,7 @@ with litert.explained(args.model, args.input or args.test, litert.random_hint(in
 #
 # The first run is left out: it finds cold caches. Of the others the median counts, which a device
 # that is busy for a moment does not change. What quantization costs is seen best in what the model
-# is for: `--test FILE` runs a test set, inputs together with their right answers, and prints the
-# accuracy or the mean error that stage 3 printed where it was converted.
+# is for: `--test FILE` runs a test set and prints the accuracy or the mean error, as stage 3 did.
 
 # %%
 seconds, count = litert.time_of(interpreter)

@@ -69,17 +69,40 @@ def joined(answers, names):
     return {name: np.concatenate([np.atleast_1d(run[name]) for run in answers]) for name in names}
 
 
+def extended(answers, labels):
+    """Return answers to some samples as if there were as many as labels, without using memory.
+
+    Their shape and dtype decide on the task of most labels.
+    """
+    return {
+        name: np.broadcast_to(array[:1], (len(labels[name]), *array.shape[1:]))
+        for name, array in answers.items()
+    }
+
+
 def figures(tasks, answers):
-    """Return the figure of each output with labels, from the answers of all runs in their order."""
-    found = {}
-    for name, task in tasks.items():
-        total, number, start = 0.0, 0, 0
-        for run in answers:
+    """Return the figure of each output with labels, from the answers of all runs in their order.
+
+    Args:
+        tasks: a dict of `Task` by names of outputs.
+        answers: an iterable of dicts from names of outputs to arrays; none is kept.
+    """
+    totals, numbers = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0)
+    starts = dict.fromkeys(tasks, 0)
+    for run in answers if tasks else []:
+        for name, task in tasks.items():
             values = np.atleast_1d(run[name])
-            part, counted = count(task, values, start)
-            total, number, start = total + part, number + counted, start + len(values)
-        found[name] = total / number
-    return found
+            part, counted = count(task, values, starts[name])
+            totals[name] += part
+            numbers[name] += counted
+            starts[name] += len(values)
+    return {name: totals[name] / numbers[name] for name in tasks}
+
+
+def threshold(answers):
+    """Return what an answer is above that means yes: 0.5 for probabilities, 0 for others."""
+    probable = ((answers >= 0) & (answers <= 1)) | np.isnan(answers)
+    return 0.5 if probable.all() else 0.0
 
 
 def count(task, answers, start):
@@ -160,8 +183,7 @@ def _task(labels, answers):
         return Task(labels, "mean_error", "distance", None)
     if classes > 1 and (np.count_nonzero(labels, axis=-1) == 1).all():
         return _largest(labels.argmax(axis=-1), classes)
-    probable = ((answers >= 0) & (answers <= 1)) | np.isnan(answers)
-    return Task(labels, "accuracy", "threshold", 0.5 if probable.all() else 0.0)
+    return Task(labels, "accuracy", "threshold", threshold(answers))
 
 
 def _largest(labels, classes):

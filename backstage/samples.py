@@ -10,7 +10,7 @@ from backstage import script
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
-ALONE, TOGETHER = 16, 100  # runs of one sample in a test set, and samples in its other runs
+ALONE = 16  # runs of one sample in a test set
 
 
 class Input(NamedTuple):
@@ -147,11 +147,11 @@ def typical(path, model):
     return typical.with_several(inputs)
 
 
-def test_set(path, model, inputs, outputs):
+def test_set(path, model, inputs, outputs, together=100):
     """Read a test set: inputs, and their right answers, in one file.
 
     All samples are taken, drawn in a seeded order. Where the batch varies, the first runs take one
-    sample each, and the others a hundred: both sizes are tried, and many at once take less time.
+    sample each, and the others many: both sizes are tried, and many at once take less time.
 
     Args:
         path: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
@@ -159,6 +159,7 @@ def test_set(path, model, inputs, outputs):
         model: the model's path, for the error.
         inputs: a dict of `Input` by name.
         outputs: the names of the outputs.
+        together: samples in a run at most, where the batch varies.
 
     Returns:
         The `Typical` inputs, and a dict of the labels by the names of outputs, in their order.
@@ -202,7 +203,7 @@ def test_set(path, model, inputs, outputs):
         numbers = [_numbers(index, size) for index in order]
         if all(None in input.shape[:1] for input in inputs.values()):
             parts = [slice(i, i + 1) for i in range(ALONE)]
-            parts += [slice(i, i + TOGETHER) for i in range(ALONE, len(runs), TOGETHER)]
+            parts += [slice(i, i + together) for i in range(ALONE, len(runs), together)]
             numbers = [sum(numbers[part], []) for part in parts if runs[part]]
             runs = [
                 {name: np.concatenate([run[name] for run in runs[part]]) for name in inputs}

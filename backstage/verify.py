@@ -4,6 +4,7 @@ import contextlib
 import gc
 import importlib.metadata
 import io
+import itertools
 import math
 import os
 import re
@@ -55,21 +56,31 @@ class Table:
         self._infinite = None  # what is, "" if nothing is, None before it was looked for
         compared, labels = typical, {}
         if test:
-            compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
+            ends = test, model.path, model.inputs, model.outputs
+            compared, labels = samples.test_set(*ends)
         with script.quiet():
             (first,) = model.answers(compared.part(0, 1))
             size = sum(array.nbytes for array in first.values()) // len(compared.numbers[0])
-            ends = np.cumsum([len(numbers) for numbers in compared.numbers])
-            self.typical = compared.part(0, max(int((ends * size <= MEMORY).sum()), 1))
+            if test:
+                together = min(max(MEMORY // 16 // max(size, 1), 1), 100)
+                compared, labels = samples.test_set(*ends, together)
+            counts = np.cumsum([len(numbers) for numbers in compared.numbers])
+            kept = max(int((counts * size <= MEMORY).sum()), 1)
+            self.typical, self._rest = compared.part(0, kept), compared.part(kept, None)
             self.right = self._ask(together=32)
+            answers = accuracy.joined(self.right.answers, labels)
+            thresholds = {name: accuracy.threshold(array) for name, array in answers.items()}
+            shaped = accuracy.extended(answers, labels)
+            self.tasks = accuracy.tasks(labels, shaped, test, thresholds)
+            rest = model.answers(self._rest) if labels and self._rest.runs else []
+            figures = accuracy.figures(self.tasks, itertools.chain(self.right.answers, rest))
+            model.release()
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
-        count = self.typical.count()
-        labels = {name: array[:count] for name, array in labels.items()}
-        answers = accuracy.joined(self.right.answers, labels)
-        self.tasks = accuracy.tasks(labels, answers, test)
-        self.figures = {"original": accuracy.figures(self.tasks, self.right.answers)}
+        self.figures = {"original": figures}
         print(f"compared with {model.right}")
         print(f"on {self.typical}")
+        if labels and self._rest.runs:
+            print(f"figures of all {compared.count():,}")
         if typical.file:
             print(f"calibrated on {self._calibrating}")
         for name, figure in self.figures["original"].items():
@@ -98,9 +109,7 @@ class Table:
         answers = list(self.model.answers(self.typical, together=together))
         seeds = verdict.passes(answers)
         changed = (self.model.answers(self.typical, seed, together) for seed in seeds)
-        right = verdict.right(answers, changed, self.model.path, self.typical.numbers)
-        self.model.release()
-        return right
+        return verdict.right(answers, changed, self.model.path, self.typical.numbers)
 
     @contextlib.contextmanager
     def variant(self, variant, suffix):
@@ -123,9 +132,10 @@ class Table:
                 gc.collect()  # graphs and Keras models are circles, which keep much memory
                 yield file
                 content = file.getvalue()
-                results, dtypes, seconds = litert.run(
-                    content, self.typical.runs, self.model.signature
-                )
+                key = self.model.signature
+                results, dtypes, seconds = litert.run(content, self.typical.runs, key)
+                rest = (litert.run(content, [run], key)[0][0] for run in self._rest.runs)
+                figures = accuracy.figures(self.tasks, itertools.chain(results, rest))
         except Exception as error:  # the converter, its calibrator and LiteRT raise many kinds
             reason = refusal(error)
             if not self.files and file.getvalue() and not self.typical.file:
@@ -140,6 +150,7 @@ class Table:
         if not self.files and same.difference:  # the model may look across its batch
             with script.quiet():
                 self.right = self._ask(together=1)
+                self.model.release()
             same = verdict.compare(results, self.right)
         if not self.files and same.difference:
             hint = self.model.hint()
@@ -148,7 +159,7 @@ class Table:
         if same.broken:
             self._leave_out(variant, path, same.broken)
             return
-        self.figures[variant] = accuracy.figures(self.tasks, results)
+        self.figures[variant] = figures
         judged = "measured"
         if not self.files:
             unclear, count, share = self.right.unclear()

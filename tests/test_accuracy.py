@@ -548,3 +548,26 @@ def test_outputs_named_as_inputs_and_single_numbers(warm, tmp_path):
             "04_deploy_tflite.py", f"{name}.tflite", "--test", f"{name}.test.npz", cwd=tmp_path
         )
         assert "mean error 0.5 on 40 of 40 samples" in process.stdout, process.stderr
+
+
+def test_large_outputs_are_compared_in_part_and_counted_whole(warm, tmp_path):
+    image = keras.Input((64, 64, 1))
+    model = keras.Model(image, keras.layers.Conv2D(20, 1)(image))
+    model.save(tmp_path / "net.keras")
+    images = RANDOM.normal(size=(500, 64, 64, 1)).astype("float32")  # 164 MB of answers
+    labels = np.concatenate([model(part).numpy().argmax(-1) for part in np.split(images, 10)])
+    labels[:200] = (labels[:200] + 1) % 20
+    np.savez(tmp_path / "net.test.npz", inputs=images, labels=labels)
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(
+        r"on [34]\d\d of 500 samples of net.test.npz\nfigures of all 500\n", process.stdout
+    )
+    assert "the original: accuracy 60.0%" in process.stdout
+    assert table(process.stdout)["float32"]["figure"] == "60.0%"
+    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "net.test.npz", cwd=tmp_path)
+    assert "accuracy 60.0% on 500 of 500 samples" in process.stdout, process.stderr
+    labels[499, 0, 0] = 20
+    np.savez(tmp_path / "net.test.npz", inputs=images, labels=labels)
+    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    assert_clear_error(process, "net.test.npz", "classes 0 to 19", "given 20")
