@@ -87,8 +87,8 @@ from backstage import samples
 
 takes = {name: litert.takes(tensor) for name, tensor in inputs.items()}
 if args.test:
-    most = litert.together(outputs)
-    test, labels = samples.test_set(args.test, args.model, takes, outputs, most)
+    test, labels = samples.test_set(args.test, args.model, takes, outputs)
+    test = test.together(takes, litert.answer_bytes(outputs))
     runs = test.runs[:3]
 elif args.input:
     runs, left = samples.given(args.input, takes, args.model)

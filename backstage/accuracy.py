@@ -55,12 +55,11 @@ def tasks(labels, answers, path, thresholds=None):
             message = f"{path} has labels of {name!r}: expected names of outputs"
             raise script.Failure(f"{message} ({', '.join(answers)})")
         try:
-            found[name] = _task(np.asarray(values), answers[name])
+            known = (thresholds or {}).get(name)
+            found[name] = _task(np.asarray(values), answers[name], known)
         except ValueError as error:
             message = f"{path} does not fit the output {name}: {error}"
             raise script.Failure(message) from error
-        if found[name].rule == "threshold" and name in (thresholds or {}):
-            found[name] = found[name]._replace(threshold=thresholds[name])
     return found
 
 
@@ -161,8 +160,12 @@ def _check(labels, answers):
         raise ValueError(f"{message} that are NaN or infinite")
 
 
-def _task(labels, answers):
-    """Return the `Task` of labels and the original's answers; raise ValueError if none fits."""
+def _task(labels, answers, known):
+    """Return the `Task` of labels and the original's answers, and of a threshold if it is known.
+
+    Raises:
+        ValueError: none fits.
+    """
     _check(labels, answers)
     shape = answers.shape
     classes = shape[-1] if len(shape) > 1 else 1
@@ -183,7 +186,7 @@ def _task(labels, answers):
         return Task(labels, "mean_error", "distance", None)
     if classes > 1 and (np.count_nonzero(labels, axis=-1) == 1).all():
         return _largest(labels.argmax(axis=-1), classes)
-    return Task(labels, "accuracy", "threshold", threshold(answers))
+    return Task(labels, "accuracy", "threshold", threshold(answers) if known is None else known)
 
 
 def _largest(labels, classes):

@@ -24,25 +24,24 @@ def archive(path):
     if os.path.isdir(path) and not is_archive(path):
         way_out = script.command(2, f"{stem(path)}.keras")
         raise script.Failure(f"{path} is a directory, not a Keras archive: {way_out}")
-    _require(path, "01_create_model.py", "archive")
+    _require(path, 1, "archive")
 
 
 def model(path):
     """Raise `Failure` if a SavedModel or a Keras archive is not there."""
     file = path if is_archive(path) else f"{path.rstrip('/')}/saved_model.pb"
-    _require(file, "01_create_model.py", "model")
+    _require(file, 1, "model")
 
 
 def tflite(path):
     """Raise `Failure` if a `.tflite` file is not there."""
-    _require(path, "03_convert_model.py", ".tflite file")
+    _require(path, 3, ".tflite file")
 
 
-def _require(file, maker, kind):
+def _require(file, stage, kind):
     if not os.path.isfile(file):
-        raise script.Failure(
-            f"{file} is missing. Make it with: python {maker}, or name another {kind}"
-        )
+        make = script.command(stage)
+        raise script.Failure(f"{file} is missing. Make it with: {make}, or name another {kind}")
 
 
 def stem(path):

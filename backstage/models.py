@@ -1,6 +1,7 @@
 """What is this model? Any archive or SavedModel as one thing to convert and to compare with."""
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -76,18 +77,17 @@ class Model:
             seed: 0 for the right answers. Other seeds change the last bits of all weights: each
                 number by a millionth of itself, normally distributed; the negative of a seed makes
                 the opposite changes. Where there are no weights, the inputs change.
-            together: how many runs may be joined into one call, where the batch varies. A model
-                that looks across its batch answers right with 1 only.
+            together: how many samples of several runs may be joined into one call, where the batch
+                varies. A model that looks across its batch answers right with 1 only.
 
         Raises:
             Failure: an output is NaN, or the model fails on these inputs.
         """
         noise = np.random.default_rng(abs(seed))
-        size = together if self._joinable else 1
+        most = together if self._joinable else 1
         with self._changed(lambda array: _nudged(array, seed, noise)) as ask:
-            starts = range(0, len(typical.runs), size)
-            for start in script.counted(starts, f"asking {self.right}"):
-                portion = typical.part(start, start + size)
+            portions = _portions(typical, most)
+            for portion in script.counted(portions, f"asking {self.right}"):
                 runs = portion.runs
                 if seed and not self._has_weights:
                     runs = [
@@ -219,11 +219,27 @@ def _input(spec):
     return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
 
 
+def _portions(typical, most):
+    """Return inputs divided into parts of at most so many samples, or of one run.
+
+    Args:
+        typical: the `samples.Typical` inputs.
+        most: how many samples.
+    """
+    starts, held = [], most
+    for index, numbers in enumerate(typical.numbers):
+        held += len(numbers)
+        if held > most:
+            starts.append(index)
+            held = len(numbers)
+    return [typical.part(*ends) for ends in itertools.pairwise([*starts, len(typical.runs)])]
+
+
 def _ask(ask, runs):
     """Return a function's answers to runs that are joined into one call, a dict for each."""
     if len(runs) == 1:
         return [{name: np.asarray(tensor) for name, tensor in ask(runs[0]).items()}]
-    joined = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+    joined = samples.joined(runs)
     ends = np.cumsum([len(next(iter(run.values()))) for run in runs])
     outputs = {name: np.asarray(tensor) for name, tensor in ask(joined).items()}
     if any(len(array) != ends[-1] for array in outputs.values()):

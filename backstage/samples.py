@@ -10,7 +10,8 @@ from backstage import script
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
-ALONE = 16  # runs of one sample in a test set
+ALONE, MANY = 16, 100  # runs of one sample in a test set, and samples in its other runs at most
+ANSWERS = 2**23  # bytes of answers to one run
 
 
 class Input(NamedTuple):
@@ -58,12 +59,32 @@ class Typical(NamedTuple):
         Args:
             inputs: a dict of `Input` by name.
         """
-        if len(self.runs) < 2 or not all(None in input.shape[:1] for input in inputs.values()):
+        if len(self.runs) < 2 or not _varies(inputs):
             return self
         few = self.part(0, SEVERAL)
-        several = {name: np.concatenate([run[name] for run in few.runs]) for name in inputs}
         return self._replace(
-            runs=[*self.runs, several], numbers=[*self.numbers, sum(few.numbers, [])]
+            runs=[*self.runs, joined(few.runs)], numbers=[*self.numbers, sum(few.numbers, [])]
+        )
+
+    def together(self, inputs, size):
+        """Return the same samples in fewer runs, where the batch varies.
+
+        The first runs take one sample each, and the others many: both sizes are tried, and many at
+        once take less time.
+
+        Args:
+            inputs: a dict of `Input` by name.
+            size: the bytes of the answers to one sample. Those of a run fill eight megabytes, or
+                are a hundred.
+        """
+        if not _varies(inputs):
+            return self
+        many = min(max(ANSWERS // max(size, 1), 1), MANY)
+        starts = [*range(min(ALONE, len(self.runs))), *range(ALONE, len(self.runs), many)]
+        parts = [self.part(i, i + (1 if i < ALONE else many)) for i in starts]
+        return self._replace(
+            runs=[joined(part.runs) for part in parts],
+            numbers=[sum(part.numbers, []) for part in parts],
         )
 
     def __str__(self):
@@ -72,6 +93,11 @@ class Typical(NamedTuple):
         if not self.file:
             return f"{drawn} random samples"
         return f"{drawn:,} of {self.total:,} samples of {self.file}"
+
+
+def joined(runs):
+    """Return runs as one, their samples one after the other."""
+    return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
 def find(name, kind):
@@ -143,15 +169,16 @@ def typical(path, model):
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
         drawn = [_checked(runs[index], inputs) for index in order]
-    typical = Typical(path, _total(arrays), drawn, [_numbers(index, size) for index in order])
+    typical = Typical(
+        path, max(_counts(arrays).values()), drawn, [_numbers(index, size) for index in order]
+    )
     return typical.with_several(inputs)
 
 
-def test_set(path, model, inputs, outputs, together=100):
+def test_set(path, model, inputs, outputs):
     """Read a test set: inputs, and their right answers, in one file.
 
-    All samples are taken, drawn in a seeded order. Where the batch varies, the first runs take one
-    sample each, and the others many: both sizes are tried, and many at once take less time.
+    All samples are taken, drawn in a seeded order.
 
     Args:
         path: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
@@ -159,7 +186,6 @@ def test_set(path, model, inputs, outputs, together=100):
         model: the model's path, for the error.
         inputs: a dict of `Input` by name.
         outputs: the names of the outputs.
-        together: samples in a run at most, where the batch varies.
 
     Returns:
         The `Typical` inputs, and a dict of the labels by the names of outputs, in their order.
@@ -191,28 +217,16 @@ def test_set(path, model, inputs, outputs, together=100):
         if any(array.ndim == 0 for array in labels.values()):
             raise ValueError("labels are one for each sample, not a single number")
         sizes = _sizes(taken, inputs, varying=1)
-        total, size = _total(taken), _samples(sizes)
-        if {len(array) if array.ndim else 1 for array in [*taken.values(), *labels.values()]} != {
-            total
-        }:
-            counts = {n: len(a) if a.ndim else 1 for n, a in (taken | labels).items()}
+        counts, size = _counts(taken | labels), _samples(sizes)
+        if len(set(counts.values())) > 1:
             raise ValueError(f"the numbers of samples differ: {counts}")
         runs = _full(_split(taken, sizes), sizes)
         order = np.random.default_rng(seed=0).permutation(len(runs)).tolist()
         runs = [_checked(runs[index], inputs) for index in order]
         numbers = [_numbers(index, size) for index in order]
-        if all(None in input.shape[:1] for input in inputs.values()):
-            parts = [slice(i, i + 1) for i in range(ALONE)]
-            parts += [slice(i, i + together) for i in range(ALONE, len(runs), together)]
-            numbers = [sum(numbers[part], []) for part in parts if runs[part]]
-            runs = [
-                {name: np.concatenate([run[name] for run in runs[part]]) for name in inputs}
-                for part in parts
-                if runs[part]
-            ]
-    drawn = [number for run in numbers for number in run]
+    drawn = sum(numbers, [])
     labels = {name: array[drawn] for name, array in labels.items()}
-    return Typical(path, total, runs, numbers), labels
+    return Typical(path, max(counts.values()), runs, numbers), labels
 
 
 def given(path, inputs, model):
@@ -240,7 +254,7 @@ def given(path, inputs, model):
         if len(varying) > 1:
             raise ValueError("the inputs have different numbers of samples")
         runs = [_checked(run, inputs, finite=False) for run in _full(_split(arrays, sizes), sizes)]
-    return runs, _total(arrays) - len(runs) * _samples(sizes)
+    return runs, max(_counts(arrays).values()) - len(runs) * _samples(sizes)
 
 
 def as_dtype(values, dtype, name):
@@ -331,9 +345,14 @@ def _samples(sizes):
     return max(filter(None, sizes.values()), default=1)
 
 
-def _total(arrays):
-    """Return how many samples a dict of arrays holds."""
-    return max(len(array) if array.ndim else 1 for array in arrays.values())
+def _counts(arrays):
+    """Return how many samples each of a dict of arrays holds."""
+    return {name: len(array) if array.ndim else 1 for name, array in arrays.items()}
+
+
+def _varies(inputs):
+    """Return whether the batch of a model varies, from a dict of `Input`."""
+    return all(None in input.shape[:1] for input in inputs.values())
 
 
 def _full(runs, sizes):

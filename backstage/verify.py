@@ -16,6 +16,7 @@ from backstage import accuracy, artifacts, litert, samples, script, verdict
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**27  # bytes of right answers: models of large outputs are compared on fewer samples
+ERRORS = ("error", "of_range")
 PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 
@@ -56,14 +57,12 @@ class Table:
         self._infinite = None  # what is, "" if nothing is, None before it was looked for
         compared, labels = typical, {}
         if test:
-            ends = test, model.path, model.inputs, model.outputs
-            compared, labels = samples.test_set(*ends)
+            compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
         with script.quiet():
             (first,) = model.answers(compared.part(0, 1))
             size = sum(array.nbytes for array in first.values()) // len(compared.numbers[0])
             if test:
-                together = min(max(MEMORY // 16 // max(size, 1), 1), 100)
-                compared, labels = samples.test_set(*ends, together)
+                compared = compared.together(model.inputs, size)
             counts = np.cumsum([len(numbers) for numbers in compared.numbers])
             kept = max(int((counts * size <= MEMORY).sum()), 1)
             self.typical, self._rest = compared.part(0, kept), compared.part(kept, None)
@@ -72,11 +71,9 @@ class Table:
             thresholds = {name: accuracy.threshold(array) for name, array in answers.items()}
             shaped = accuracy.extended(answers, labels)
             self.tasks = accuracy.tasks(labels, shaped, test, thresholds)
-            rest = model.answers(self._rest) if labels and self._rest.runs else []
-            figures = accuracy.figures(self.tasks, itertools.chain(self.right.answers, rest))
+            self.figures = {"original": self._figures_of_original(together=32)}
             model.release()
         self.rows, self.files, self.errors, self.sizes, self._answers = {}, {}, {}, {}, {}
-        self.figures = {"original": figures}
         print(f"compared with {model.right}")
         print(f"on {self.typical}")
         if labels and self._rest.runs:
@@ -105,11 +102,16 @@ class Table:
         )
 
     def _ask(self, together):
-        """Return the `verdict.Right` of the model, asked as many runs at once."""
+        """Return the `verdict.Right` of the model, asked as many samples at once."""
         answers = list(self.model.answers(self.typical, together=together))
         seeds = verdict.passes(answers)
         changed = (self.model.answers(self.typical, seed, together) for seed in seeds)
         return verdict.right(answers, changed, self.model.path, self.typical.numbers)
+
+    def _figures_of_original(self, together):
+        """Return the figures of the model on the whole test set, asked as many samples at once."""
+        rest = self.model.answers(self._rest, together=together) if self._rest.runs else []
+        return accuracy.figures(self.tasks, itertools.chain(self.right.answers, rest))
 
     @contextlib.contextmanager
     def variant(self, variant, suffix):
@@ -150,6 +152,7 @@ class Table:
         if not self.files and same.difference:  # the model may look across its batch
             with script.quiet():
                 self.right = self._ask(together=1)
+                self.figures["original"] = self._figures_of_original(together=1)
                 self.model.release()
             same = verdict.compare(results, self.right)
         if not self.files and same.difference:
@@ -340,9 +343,6 @@ class Table:
                 break
             runs.append(run)
         return runs
-
-
-ERRORS = ("error", "of_range")
 
 
 def _packed(arrays):

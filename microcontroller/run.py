@@ -150,8 +150,8 @@ for variant, suffix in VARIANTS.items():
         interpreter = Interpreter(model_content=content)
     inputs, outputs = litert.names(interpreter)
     if samples_file:
-        takes = {
-            name: samples.Input(tuple(tensor["shape"].tolist()), litert.takes(tensor).dtype)
+        takes = {  # one sample, where the batch varies
+            name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
             for name, tensor in inputs.items()
         }
         runs = samples.given(samples_file, takes, path)[0][:100]
