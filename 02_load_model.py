@@ -27,10 +27,9 @@ with script.quiet_start():
 # %% [markdown]
 # ## Load the Keras archive
 #
-# In the lesson `load_model` took the SavedModel directory; Keras 3 reads only its own archive. It
-# rebuilds the layers from the description in the archive and then fills in the weights;
-# `compile=False` leaves the optimizer out, as no training goes on here. An archive whose layers
-# hold Python code (`Lambda`) is refused: it could run anything.
+# `load_model` rebuilds the layers from the description in the archive and then fills in the
+# weights; `compile=False` leaves the optimizer out, as no training goes on here. An archive whose
+# layers hold Python code (`Lambda`) is refused: it could run anything.
 
 # %%
 import numpy as np
@@ -129,8 +128,8 @@ picture  # a notebook shows it
 # %% [markdown]
 # ## Try next
 #
-# - Train with `--seed 2` in stage 1, then run this again: every weight is another, and the
-#   predictions are those that stage 1 printed this time.
+# - `python 01_create_model.py --seed 2`, then this again: every weight is another, and the
+#   predictions are those that stage 1 printed this time. Without `--seed` the lesson's come back.
 # - `rankdir="LR"` in the last cell: the graph runs from left to right.
 # - Call the signature with `test_input.astype("float64")`: it refuses, for it `was expected to be a
 #   float tensor but is a double tensor`. A signature converts nothing.

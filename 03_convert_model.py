@@ -5,20 +5,14 @@
 A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
 use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**: the runtime
 maps it into memory and uses it as it lies. The converter translates one into the other, fuses
-operations, and drops what only training needs. Since 2024 TensorFlow Lite is called **LiteRT**;
-the file format kept its name.
+operations, and drops what only training needs.
 
 A converted model may compute something else than its source, and no converter checks. So this
 stage converts four ways, runs each file that it wrote, and compares it with the SavedModel.
 
-| reads, in `saved_model/` | writes |
-|---|---|
-| `my_model/` | `my_model.tflite` (float32), `my_model.quant.tflite` (float16) |
-| `my_model.samples.npy` | `my_model.dynamic.tflite` (dynamic range), `my_model.int8.tflite` |
-| | `my_model.variants.png`, a picture of all four; `my_model.proof.json` |
-
-`python 03_convert_model.py MODEL` converts another SavedModel or Keras archive, and writes beside
-it.
+From `saved_model/my_model` and `my_model.samples.npy` it makes `my_model.tflite`, and beside it
+`.quant.tflite`, `.dynamic.tflite` and `.int8.tflite`, three pictures, and `.proof.json`.
+`python 03_convert_model.py MODEL` does so for another SavedModel or Keras archive.
 """
 
 # %%
@@ -53,10 +47,8 @@ print(f"model {model.path}, signature {key}")
 # ## Typical inputs
 #
 # They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
-# integer quantization, which has to know the range of every value inside the model. Stage 1 saved
-# its training inputs for this. Of many samples, at most 1,000 are drawn at random. Random numbers
-# will do for comparing, but would calibrate nonsense. For a model of your own, a test set (inputs
-# and their right answers) takes their place in the comparison and tells what your task loses.
+# integer quantization, which has to know the range of every value inside the model. A test set
+# (inputs and their right answers) takes their place in the comparison, if you have one.
 
 # %%
 from backstage import samples
@@ -68,16 +60,19 @@ test = args.test or samples.find(artifacts.stem(args.model), "test")
 # %% [markdown]
 # ## Convert as it is
 #
-# Weights and arithmetic stay float32, so nothing is lost.
+# Weights and arithmetic stay float32, so nothing is lost. On the command line the same is
 #
-# `table.variant` yields a file to write to. At the end of the block it runs what was written with
-# LiteRT, compares the answers with the model's, says so, and puts the file in its place.
+# ```sh
+# tflite_convert --saved_model_dir=saved_model/my_model --output_file=my_model.cmdline.tflite
+# ```
 #
-# No two runtimes add up in the same order, so the last digits may differ. How far is measured: the
-# model answers again with its weights changed by a millionth. A float32 file further off than ten
-# times that change (and 1e-4 of the range) computes something else, and is not kept.
-# Quantization costs accuracy, and only you know how much your task can spare: those errors are
-# measured, not judged.
+# `sh convert-tflite.sh` runs that, and its file has the same bytes as the one made here. What it
+# does not do is look at the result. `table.variant` yields a file to write to; at the end of the
+# block it runs what was written with LiteRT, compares the answers, and puts the file in its place.
+#
+# No two runtimes add up in the same order, so last digits differ. How far is measured: the model
+# answers again with its weights changed by a millionth. A file further off than ten times that
+# change (and 1e-4 of the range) computes something else, and is not kept.
 
 # %%
 from backstage import verify
@@ -90,9 +85,10 @@ with table.variant("float32", ".tflite") as tflite:
 # %% [markdown]
 # ## Optimize: float16 quantization
 #
-# **Quantization** stores numbers with fewer bits: smaller files, often faster, less exact. With
-# float16 each weight takes two bytes in place of four and keeps about three decimal digits. Most
-# processors widen it to float32 again to compute.
+# **Quantization** stores numbers with fewer bits: smaller files, often faster, less exact. How much
+# your task can spare only you know, so these errors are measured, not judged. With float16 each
+# weight takes two bytes in place of four and keeps about three decimal digits. Most processors
+# widen it to float32 again to compute.
 
 # %%
 with table.variant("float16", ".quant.tflite") as tflite:
@@ -104,8 +100,9 @@ with table.variant("float16", ".quant.tflite") as tflite:
 # %% [markdown]
 # ## Dynamic-range quantization
 #
-# The weights become int8, with a scale for each array. What flows between the operations is
-# quantized on the fly, by the range it has in that run. No samples are needed.
+# The weights become int8, with a scale for each unit of a layer. What flows between the operations
+# is quantized on the fly, by the range it has in that run. No samples are needed. Arrays of less
+# than 1,024 numbers stay as they are.
 
 # %%
 with table.variant("dynamic range", ".dynamic.tflite") as tflite:
@@ -119,115 +116,135 @@ with table.variant("dynamic range", ".dynamic.tflite") as tflite:
 # All is int8, input and output too, so a processor without floating point can run it. The ranges
 # are fixed now: the converter runs the model on a **representative dataset** and notes the
 # smallest and the largest of each value. What lies outside will be cut off.
+#
+# The dataset is a function. The converter calls it and takes one run after the other.
+
+# %%
+calibrating = typical.calibrating()
+
+
+def representative_dataset():
+    """Yield the inputs of each run: a dict from their names to arrays."""
+    yield from calibrating.runs
+
 
 # %%
 with table.variant("full integer", ".int8.tflite") as tflite:
+    table.require_calibration(calibrating)
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = table.representative_dataset()
+    converter.representative_dataset = representative_dataset
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
+    converter.inference_input_type = converter.inference_output_type = tf.int8
     tflite.write(converter.convert())
 
 # %% [markdown]
-# ## When eight bits are too few
-#
-# In a deep network the errors of all layers add up. If more than 5 % of the range is lost, or a
-# point of accuracy, integers of 16 bits between the operations may help; the weights keep 8, and
-# the file its size. Fewer processors have fast code for that. Operations that have no 16-bit form
-# stay in float (`TFLITE_BUILTINS`).
+# Where eight bits lose more than 5 % of the range, or a point of accuracy, as in deep networks,
+# integers of 16 bits between the operations may help. The weights keep 8, and operations that have
+# no 16-bit form stay in float.
 
 # %%
 if table.loses("full integer"):
     with table.variant("16-bit int", ".int16.tflite") as tflite:
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = table.representative_dataset()
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-        ]
-        converter.inference_input_type = tf.int16
-        converter.inference_output_type = tf.int16
+        wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [wide, tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.inference_input_type = converter.inference_output_type = tf.int16
         tflite.write(converter.convert())
 
 # %% [markdown]
 # ## What was proven
 #
 # The error is the largest over all samples; `of range` relates it to the range of the answers, for
-# each component of an output (a class, say) by itself. It all goes to `my_model.proof.json`, with
-# hashes: when you train again and forget to convert, the old files still run, and stage 4 says so.
+# each component of an output (a class, say) by itself. `my_model.proof.json` keeps it.
 
 # %%
 table.show()
 artifacts.note(model.name, table.proof())
 
 # %% [markdown]
-# ## What the figures say
+# ## Look inside the files
 #
-# The lesson promises that quantization makes a model smaller and faster. For 31 weights it does
-# not, and the next cell says why, from the table. When does it start to pay? For networks of
-# three dense layers, $1 \to n \to n \to 1$, we measured these sizes:
+# A file is a list of operations and the numbers that they need. The float32 file has a
+# `FULLY_CONNECTED` for each dense layer, and holds 21 numbers where stage 1 trained 31: ten
+# weights, ten weights, and one. Nothing stands between the layers, so the converter carried the
+# ten biases of the first through the weights of the second. With the second one's bias they make a
+# single number: the intercept that stage 1 computed.
 #
-# | n | weights | float16 | dynamic range | full integer |
-# |--:|--:|--:|--:|--:|
-# | 8 | 97 | 121 % | 100 % | 109 % |
-# | 16 | 321 | 99 % | 100 % | 91 % |
-# | 32 | 1,153 | 72 % | 56 % | 61 % |
-# | 256 | 66,561 | 50 % | 27 % | 28 % |
+# Full integer holds integers $q$ with a scale: $\text{real} = \text{scale} \cdot q$. A unit of the
+# first layer has one weight and a scale of its own, so that weight is 127 or -127.
 
 # %%
-sizes = table.sizes
-if sizes.get("float16", 0) > sizes["float32"]:
-    extra = sizes["float16"] - sizes["float32"]
-    print(
-        f"float16 takes {extra:,} bytes more than float32: it adds a DEQUANTIZE operation for each"
-        " array\n  of weights, and they outweigh the two bytes saved on each of so few weights"
-    )
-if sizes.get("dynamic range") == sizes["float32"]:
-    print(
-        "dynamic range changed nothing: no array of weights has the 1,024 elements that it asks for"
-    )
+import numpy as np
+
+from backstage import inside, litert, pictures
+
+np.set_printoptions(precision=5, suppress=True, linewidth=90)
+ends = [*model.inputs.values(), *model.outputs.values()]
+lesson = args.model == "saved_model/my_model" and {end.shape[1:] for end in ends} == {(1,)}
+contents = {variant: inside.read(path) for variant, path in table.files.items() if lesson}
+for variant in [name for name in ("float32", "full integer") if name in contents]:
+    print(f"inside {table.files[variant]}")
+    for operation in contents[variant].operations:
+        print(f"  {operation.name}")
+        for weights in operation.weights:
+            print(f"    {weights}\n      {weights.values.ravel()}")
+            if weights.scales is not None:
+                print(f"      * {weights.scales}\n      = {weights.real().ravel()}")
+if not lesson:
+    print(f"to look inside: pip install netron, then netron {table.files['float32']}")
 
 # %% [markdown]
-# ## A picture of the variants
-#
-# What each variant costs, in one look: bytes, time, and error or accuracy. For the lesson's model
-# the picture shows more: the full-integer model knows no value above the largest that it saw in
-# calibration, and there its answers stay the same.
+# Side by side: float16 has a `DEQUANTIZE` for each array, which makes float32 of it again. That is
+# where its 508 bytes more come from. Dynamic range has changed nothing.
 
 # %%
-from backstage import pictures
-
-shapes = {end.shape[1:] for end in [*model.inputs.values(), *model.outputs.values()]}
-lesson = artifacts.stem(args.model) == "saved_model/my_model" and shapes == {(1,)}
+picture = None
 if lesson:
-    import numpy as np
+    with pictures.graph(f"{model.name}.graphs.png") as file:
+        picture = pictures.graphs(contents, table.sizes, file)
+picture
 
-    from backstage import litert
+# %% [markdown]
+# ## 256 steps
+#
+# Eight bits are 256 integers, and each stands for one real number. Those of the input reach from 0
+# to 199, for the samples end there, and the range must hold 0: so its scale is 199 / 255. What
+# lies between two steps goes to the nearer one, what lies outside to the last one.
 
+# %%
+given = contents["full integer"].inputs[0] if "full integer" in contents else None
+if given:
+    pictures.save(pictures.steps(given, 150), f"{model.name}.steps.png")
+
+# %% [markdown]
+# ## Does it pay?
+#
+# Quantization makes models smaller and faster, but not this one: what describes the operations
+# outweighs what 31 weights can save. It pays from a few hundred on: of dense layers
+# $1 \to 16 \to 16 \to 1$ (321 weights) float16 takes 98 % and full integer 91 % of float32's bytes,
+# of $1 \to 256 \to 256 \to 1$ (66,561) 50 % and 28 %, and dynamic range 27 %.
+#
+# Full integer knows no value above 199, so its answers stay the same from there on. Below 100,
+# where there were no samples either, they are right: that is within its range.
+
+# %%
+if lesson:
     x = np.arange(5, 600, 12, dtype="float32")
     answers = {variant: litert.curve(path, x) for variant, path in table.files.items()}
-    figure = pictures.variants(x, answers, sizes, calibrated=(100, 199))
+    figure = pictures.variants(x, answers, table.sizes, given and given.limits())
 else:
     figure = pictures.compared(table.columns())
-with artifacts.whole_file(f"{model.name}.variants.png") as picture:
-    figure.savefig(picture, dpi=120)
-print(f"saved {model.name}.variants.png")
-
-if lesson and "full integer" in table.files:
-    (at_500,) = litert.curve(table.files["full integer"], np.float32([500]))
-    print(f"full integer answers {at_500:,.0f} for x = 500, where the line is at 50,005")
+pictures.save(figure, f"{model.name}.variants.png")
 
 # %% [markdown]
 # ## Try next
 #
-# - Calibrate from 0 to 600: `np.save("far.npy", np.arange(0, 600, 6, dtype="float32")[:, None])`,
-#   then `--samples far.npy`. Full integer answers 50,087 for x = 500, not 19,905 any more, but
-#   the largest error grows from 110 to 340: 256 steps have to reach three times as far.
-# - A wider layer, `Dense(1024)` in stage 1: float16 shrinks the file to 63 %, and dynamic range
-#   makes it *larger*, 165 %. It keeps a scale for each unit, and 1,024 of them outweigh what
-#   1,024 weights of one byte save.
-# - Two wide layers in a row, `1 → 32 → 32 → 1` as a model of your own: 32 × 32 weights share 32
-#   scales, and dynamic range takes 55 %.
+# - Calibrate from 0 to 600, beside the lesson's files: the largest error grows from 110 to 340, for
+#   256 steps reach three times as far, but x = 500 is no longer cut off.
+#
+#   ```sh
+#   python -c 'import numpy as np; np.save("far.npy", np.arange(0, 600, 6, "f")[:, None])'
+#   python 03_convert_model.py --samples far.npy --output far
+#   ```
+# - `Dense(1024)` in stage 1: float16 takes 63 %, and dynamic range *more*, 165 %: 1,024 scales
+#   outweigh what 1,024 weights of one byte save. Undo it and run both stages again to get back.

@@ -6,9 +6,9 @@ A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime th
 TensorFlow Lite until 2024. There is no training in it, no Keras and no graph in Python: it maps
 the file into memory, plans where each tensor lies, and runs the operations in order.
 
-The lesson uses `tf.lite.Interpreter`, which is deprecated and brings all of TensorFlow along. The
-same class is now in the package `ai-edge-litert`, so this file runs on a device that has only that,
-with `backstage/` beside it. It takes any other `.tflite` file as well.
+`tf.lite.Interpreter` is deprecated and brings all of TensorFlow along. The same class is now in the
+package `ai-edge-litert`, so this file runs on a device that has only that, with `backstage/` beside
+it. It takes any other `.tflite` file as well.
 """
 
 # %%
@@ -27,7 +27,8 @@ args = script.start(
 # %% [markdown]
 # ## Load the model
 #
-# The interpreter maps the file and checks that it is a FlatBuffer of the right schema.
+# The interpreter maps the file and checks that it is a FlatBuffer of the right schema. If the file
+# or its model is another than the one that stage 3 has proven, a line says so.
 
 # %%
 from ai_edge_litert.interpreter import Interpreter
@@ -37,15 +38,6 @@ from backstage import litert
 with litert.explained(args.model):
     interpreter = Interpreter(model_path=args.model)
 print(f"model  {args.model}")
-
-# %% [markdown]
-# ## Is it the latest?
-#
-# Stage 3 left a proof beside the files, with the hashes of the model and of each file. If one is
-# another by now, the model was trained again, or the file is an older one. On a device neither
-# proof nor model is there, and this does nothing.
-
-# %%
 outdated = artifacts.changed(args.model)
 if outdated:
     print(outdated)
@@ -53,20 +45,25 @@ if outdated:
 # %% [markdown]
 # ## What the model takes and gives
 #
-# The details tell each tensor's name, dtype and shape. A size that may vary is allocated as 1,
-# with -1 in the signature. The integers $q$ of a quantized tensor stand for real numbers,
+# First the details of a tensor as LiteRT gives them, then in short: name in the signature, dtype
+# and shape. A size that may vary is allocated as 1, with -1 in the signature. The integers $q$ of
+# a quantized tensor stand for real numbers,
 # $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
 
 # %%
+import pprint
+
 import numpy as np
 
 input_details = interpreter.get_input_details()
 output_details = interpreter.get_output_details()
-inputs, outputs = litert.names(interpreter)  # the same details, by the names of the signature
+print("input details:")
+pprint.pp(input_details[:1], width=96)
 lesson = os.path.basename(args.model).startswith("my_model.") and all(
     tensor["shape"].tolist()[1:] == [1] for tensor in input_details + output_details
 )
 
+inputs, outputs = litert.names(interpreter)  # the same, by the names of the signature
 for kind, details in [("input ", inputs), ("output", outputs)]:
     for name, tensor in details.items():
         shape, signature = tensor["shape"].tolist(), tensor["shape_signature"].tolist()
@@ -78,7 +75,7 @@ for kind, details in [("input ", inputs), ("output", outputs)]:
 # %% [markdown]
 # ## Prepare the input
 #
-# By default a random one, as in the lesson: 0 to 999 for floating point. A quantized tensor can
+# By default a random one: 0 to 999 for floating point. A quantized tensor can
 # hold only the range that it was calibrated for, so there the numbers come from that range. Other
 # integers may count words or classes, of which there are at least two: 0 and 1.
 
@@ -101,12 +98,13 @@ else:
 # ## Allocate, run and read the output
 #
 # `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
-# nothing: that matters on a board with a few hundred kilobytes. The lesson calls it first; here
-# it comes when the sizes of the input are known.
+# nothing: that matters on a board with a few hundred kilobytes. It comes when the sizes of the
+# input are known.
 #
 # Inference takes three steps, because the tensors lie in the interpreter's memory: `set_tensor`
-# copies the input into it, `invoke` computes, and `get_tensor` copies the output out of it, as
-# often as you like and one output after the other.
+# copies the input into it, `invoke` computes, and `get_tensor` copies an output out of it.
+# (`tensor()` gives a function that points to it in place. That saves the copy, but what it returned
+# must be gone before the next `invoke`.)
 #
 # A quantized model computes with integers. Its input is quantized on the way in and its output
 # made real on the way out. What lies outside the calibrated range is cut off.
@@ -160,31 +158,56 @@ if args.test:
         print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, figure)} on {test}")
 
 # %% [markdown]
-# ## Where each file runs
+# ## One number, followed
 #
-# Android and iOS have this same interpreter. A browser has **LiteRT.js**, a microcontroller
-# **tflite-micro**, and neither takes every file. `make browser` and `make microcontroller` try
-# them:
+# Where the lesson's files lie side by side, $x = 150$ goes through two of them. Float32 takes it as
+# it is. Full integer divides by the scale of its input and rounds; it computes with integers, and
+# multiplied by the scale of the output, 78, what comes out is real again: it hits the line as well
+# as steps of 78 can.
+
+# %%
+name = os.path.join(os.path.dirname(args.model), "my_model")
+if lesson and all(os.path.exists(f"{name}{suffix}") for suffix in (".tflite", ".int8.tflite")):
+    (answer,) = litert.curve(f"{name}.tflite", np.float32([150]))
+    print(f"150 through {name}.tflite: {answer:,.1f}")
+    print(f"150 through {name}.int8.tflite:")
+    with litert.explained(f"{name}.int8.tflite"):
+        integers = Interpreter(model_path=f"{name}.int8.tflite")
+        integers.allocate_tensors()
+    (given,), (taken,) = integers.get_input_details(), integers.get_output_details()
+    scale, zero_point = given["quantization"]
+    steps = round(150 / scale)
+    q = steps + zero_point
+    print(f"  150 / {scale:.5f} = {150 / scale:.1f}, stored as {steps} - {-zero_point} = {q}")
+    integers.set_tensor(given["index"], np.int8([[q]]))
+    integers.invoke()
+    q, (scale, zero_point) = integers.get_tensor(taken["index"]).item(), taken["quantization"]
+    answer = scale * (q - zero_point)
+    print(f"  it answers {q}, which is {scale:.4f} * ({q} + {-zero_point}) = {answer:,.1f}")
+    print(f"  the line is at {150 * 100 + 5:,}")
+
+# %% [markdown]
+# ## Which file when
 #
-# | file | LiteRT | browser | microcontroller |
-# |---|---|---|---|
-# | float32 | runs | runs, with a fixed batch | runs, in 1,200 bytes of RAM |
-# | float16 | runs | runs, with a fixed batch | refused |
-# | dynamic range | runs | runs, with a fixed batch | runs, for nothing was quantized |
-# | full integer | runs | refused | runs, in 1,328 bytes of RAM |
+# Android, iOS and Linux have this same interpreter, a browser has **LiteRT.js**, a microcontroller
+# **tflite-micro**. `make browser` and `make microcontroller` try the files there.
 #
-# LiteRT.js plans its memory when it loads a file, so no size may vary: `--batch 1` in stage 3 fixes
-# the batch. Its inputs cannot be int8. A microcontroller often computes with integers only, and
-# **full integer** was made for it: in a larger network it takes a quarter of the room in flash
-# and less than half of the RAM. float16 would have to be widened to float32 there, in RAM that such
-# a board does not have, and of dynamic range it lacks the mixed operations.
+# | runs on | choose | because |
+# |---|---|---|
+# | a processor with floating point | float32; dynamic range | exact; a quarter of the bytes |
+# | a phone's GPU | float16 | half of the bytes, and it computes so anyway |
+# | an integer-only chip | full integer | it has no floating point |
+# | a microcontroller | full integer | a quarter of float32's flash; float16 is refused |
+# | a browser | float16, with `--batch 1` | no int8 input, and no size may vary |
 #
 # ## Try next
 #
 # - Many at once, `--input saved_model/my_model.samples.npy`: the batch varies, so all hundred
 #   samples go through in one run, of the shape (100, 1).
-# - `np.save("far.npy", np.float32([[500]]))`, then
-#   `python 04_deploy_tflite.py saved_model/my_model.int8.tflite --input far.npy`: 500 is stored as
-#   127, the largest int8, and the output is 19,905, as for x = 199.
-# - The same with `my_model.quant.tflite`: 50,011, which is 6 too much. float16 keeps three decimal
-#   digits of each weight.
+# - A number beyond the range: 500 is stored as 127, the largest int8, and the output is 19,905, as
+#   for x = 199. With `my_model.quant.tflite` it is 50,011, 6 too much: three decimal digits.
+#
+#   ```sh
+#   python -c 'import numpy as np; np.save("x.npy", np.float32([[500]]))'
+#   python 04_deploy_tflite.py saved_model/my_model.int8.tflite --input x.npy
+#   ```

@@ -30,11 +30,12 @@ def _axes(**settings):
     return figure, *axes
 
 
-def training(history, model, x, y, asked, answered):
+def training(losses, steps, model, x, y, asked, answered):
     """Draw how the loss fell, and what was learned: the line, its data, and answers far outside.
 
     Args:
-        history: a dict from the number of updates to the loss.
+        losses: the mean loss of each epoch.
+        steps: the updates in an epoch.
         model: a function of float32 (n, 1), such as the Keras model.
         x: the inputs of the training data, (n, 1).
         y: its outputs, (n, 1).
@@ -45,8 +46,9 @@ def training(history, model, x, y, asked, answered):
         The `matplotlib.figure.Figure`.
     """
     figure, left, right = _axes()
-    left.semilogy(history.keys(), history.values(), "o-", color=BLUE)
-    left.set(xlabel="updates", ylabel="mean squared error of the last updates", xlim=(0, None))
+    updates = steps * np.arange(1, len(losses) + 1)
+    left.semilogy(updates, losses, "o-", color=BLUE)
+    left.set(xlabel="updates", ylabel="mean squared error of an epoch", xlim=(0, None))
 
     line = np.array([[0], [210]], dtype="float32")
     right.plot(line, model(line), color=ORANGE, label="the model")
@@ -57,7 +59,7 @@ def training(history, model, x, y, asked, answered):
     return figure
 
 
-def variants(x, answers, sizes, calibrated):
+def variants(x, answers, sizes, held=None):
     """Draw what each variant answers over x, and the bytes of its file.
 
     Args:
@@ -65,13 +67,14 @@ def variants(x, answers, sizes, calibrated):
             another.
         answers: a dict from variants to what they answer for x, (n,).
         sizes: a dict from variants to the bytes of their files.
-        calibrated: the smallest and the largest x that full integer was calibrated with.
+        held: the smallest and the largest x that full integer can hold, if it is drawn.
 
     Returns:
         The `matplotlib.figure.Figure`.
     """
     figure, left, right = _axes(width_ratios=[2.4, 1])
-    left.axvspan(*calibrated, color="0.9", label="calibrated range")
+    if held is not None:
+        left.axvspan(*held, color="0.9", label="range of full integer")
     left.axline((0, 5), slope=100, color="0.4", linewidth=1, label="y = 100x + 5")
     for shift, (variant, y) in enumerate(answers.items()):
         color, marker = STYLES[variant]
@@ -82,6 +85,45 @@ def variants(x, answers, sizes, calibrated):
     left.legend(frameon=False)
     right.set(xlabel="bytes", xlim=(0, 1.25 * max(sizes.values())))
     right.invert_yaxis()
+    return figure
+
+
+def steps(tensor, x):
+    """Draw the integers of a quantized tensor over the real numbers that they stand for.
+
+    Args:
+        tensor: an `inside.Tensor` of int8 with one scale.
+        x: a real number in its range, which is marked.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+    """
+    figure, axes = plt.subplots(2, 1, figsize=(10, 3.6), layout="constrained")
+    q = np.arange(-128, 128)
+    real = tensor.real(q)
+    nearest = int(np.abs(real - x).argmin())
+    near = range(max(nearest - 3, 0), min(nearest + 4, len(q)))
+    scale = tensor.scales[0]
+    margin = 0.12 * (real[-1] - real[0])
+    limits = [(real[0] - margin, real[-1] + margin), (x - 3.5 * scale, x + 3.5 * scale)]
+    for each, shown, (low, high) in zip(axes, [range(len(q)), near], limits, strict=True):
+        each.axvspan(low, max(real[0], low), color="0.9")
+        each.axvspan(min(real[-1], high), high, color="0.9")
+        each.vlines(real[shown], 0, 1, color=BLUE, linewidth=0.6 if len(shown) > 9 else 2)
+        each.plot(x, -0.2, "^", color=RED, markersize=10, clip_on=False)
+        each.set(xlim=(low, high), ylim=(-0.4, 1), yticks=[])
+        each.spines[["top", "right", "left"]].set_visible(False)
+        above = each.secondary_xaxis("top")
+        labelled = shown if len(shown) <= 9 else [0, 64, 128, 192, 255]
+        above.set_xticks(real[labelled], q[labelled])
+        above.spines["top"].set_visible(False)
+    whole, close = axes
+    whole.text(real[0] - margin / 2, 0.5, "cut off:\n-128", ha="center", va="center")
+    whole.text(real[-1] + margin / 2, 0.5, "cut off:\n127", ha="center", va="center")
+    means = f"real = {scale:.5f} * (q - {tensor.zero_points[0]})"
+    whole.set_title(f"256 integers q (above) and their real numbers (below): {means}", pad=8)
+    close.set_title(f"{x} is stored as {q[nearest]}, which stands for {real[nearest]:.3f}", pad=8)
+    figure.get_layout_engine().set(h_pad=0.1)
     return figure
 
 
@@ -110,6 +152,53 @@ def compared(columns):
     return figure
 
 
+def graphs(contents, sizes, file):
+    """Draw the operations of several files side by side, with the weights that each takes.
+
+    Args:
+        contents: a dict from variants to `inside.Content`.
+        sizes: a dict from variants to the bytes of their files.
+        file: where to draw it, a path that ends in `.png`.
+
+    Returns:
+        The `graphviz.Digraph`, which a notebook shows.
+
+    Raises:
+        graphviz.ExecutableNotFound: Graphviz's `dot` is missing.
+    """
+    drawing = graphviz.Digraph(
+        graph_attr={"fontname": "Helvetica", "rankdir": "TB", "dpi": "96"},
+        node_attr={"fontname": "Helvetica", "fontsize": "11", "shape": "box"},
+        edge_attr={"fontname": "Helvetica", "fontsize": "10"},
+    )
+    for variant, content in contents.items():
+        with drawing.subgraph(name=f"cluster {variant}") as side:
+            side.attr(label=f"{variant}: {sizes[variant]:,} bytes", color="white")
+            for tensor in content.inputs:
+                side.node(f"{variant} {tensor.number}", f"input\n{tensor}", shape="plain")
+            makers = {t.number: f"{variant} {t.number}" for t in content.inputs}
+            for index, operation in enumerate(content.operations):
+                node = f"{variant} operation {index}"
+                lines = [operation.name, *map(str, operation.weights)]
+                side.node(node, "\n".join(lines), color=STYLES[variant][0], penwidth="2")
+                for tensor in operation.inputs:
+                    side.edge(makers[tensor.number], node)
+                makers |= {tensor.number: node for tensor in operation.outputs}
+            for tensor in content.outputs:
+                end = f"{variant} end {tensor.number}"
+                side.node(end, f"output\n{tensor}", shape="plain")
+                side.edge(makers[tensor.number], end)
+    drawing.render(outfile=file, cleanup=True)
+    return drawing
+
+
+def save(figure, path):
+    """Save a figure of matplotlib as a picture, and say so."""
+    with artifacts.whole_file(path) as file:
+        figure.savefig(file, dpi=120)
+    print(f"saved {path}")
+
+
 @contextlib.contextmanager
 def graph(path):
     """Yield a path to draw a graph to; the drawing is moved to `path` when it is complete.
@@ -125,7 +214,7 @@ def graph(path):
             yield file
             if not os.path.exists(file):  # in a notebook, Keras only prints that `dot` is missing
                 raise ImportError
-    except (ImportError, AssertionError):
+    except (ImportError, AssertionError, graphviz.ExecutableNotFound):
         try:
             graphviz.version()
             print(f"{path} was not drawn: the graph is too large for Graphviz's `dot`.")

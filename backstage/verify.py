@@ -20,6 +20,14 @@ ERRORS = ("error", "of_range")
 PROVEN, MEGABYTE = 16, 2**20  # runs in a proof at most, and their bytes
 
 
+def short(number):
+    """Return a number in two digits, without an exponent where it can be read so."""
+    if not math.isfinite(number) or not number or not 1e-6 < abs(number) < 1e6:
+        return f"{number:.2g}"
+    digits = max(1 - math.floor(math.log10(abs(number))), 0)
+    return f"{number:,.{digits}f}"
+
+
 def refusal(error):
     """Return why a conversion failed, from what the converter or LiteRT raised, in one line."""
     story = str(error).strip()
@@ -54,7 +62,6 @@ class Table:
             Failure: what is in the file does not fit the model.
         """
         self.model, self._calibrating = model, typical.calibrating()
-        self._infinite = None  # what is, "" if nothing is, None before it was looked for
         compared, labels = typical, {}
         if test:
             compared, labels = samples.test_set(test, model.path, model.inputs, model.outputs)
@@ -192,22 +199,20 @@ class Table:
             "verdict": judged,
         } | self._named(self.figures[variant])
 
-    def representative_dataset(self):
-        """Return a function that iterates over inputs, as the converter wants it to calibrate.
+    def require_calibration(self, calibrating):
+        """Raise `Failure` if full-integer quantization cannot be calibrated with these inputs.
 
-        Raises:
-            Failure: they cannot calibrate. A value that is infinite has no scale, and crashes the
-                converter.
+        A value that is infinite has no scale, and crashes the converter.
+
+        Args:
+            calibrating: the `samples.Typical` inputs.
         """
-        self.model.require_calibration(self._calibrating)
-        runs = self._calibrating.runs
-        if self._infinite is None:
-            with open(next(iter(self.files.values())), "rb") as file:
-                self._infinite = litert.infinite(file.read(), runs) or ""
-        if self._infinite:
-            message = f"{self._infinite} inside is infinite on these samples: integers are not"
+        self.model.require_calibration(calibrating)
+        with open(next(iter(self.files.values())), "rb") as file:
+            infinite = litert.infinite(file.read(), calibrating.runs)
+        if infinite:
+            message = f"{infinite} inside is infinite on these samples: integers are not"
             raise script.Failure(message)
-        return lambda: iter(runs)
 
     def _leave_out(self, variant, path, reason):
         """Say why a variant is not written."""
@@ -221,7 +226,7 @@ class Table:
         title = accuracy.WORDS[kinds.pop()] if len(kinds) == 1 else "figure"
         column = f"{title:>12}" if self.tasks else ""
         print(
-            "variant            bytes   size  in/out          error  of range   one run"
+            "variant            bytes   size  in/out          error   of range   one run"
             f"{column}  verdict"
         )
         smallest = next(iter(self.sizes.values()))
@@ -234,7 +239,7 @@ class Table:
             ]
             print(
                 f"{variant:<13}{row['bytes']:>11,}{row['bytes'] / smallest:>7.0%}"
-                f"  {row['dtypes']:<13}{error:>8.2g}{of_range:>10.1e}"
+                f"  {row['dtypes']:<12} {short(error):>8}{short(100 * of_range):>10}%"
                 f"{row['seconds'] * 1e6:>7.0f} us{''.join(f'{text:>12}' for text in figures[:1])}"
                 f"  {row['verdict']}"
             )
@@ -254,7 +259,7 @@ class Table:
         }
         if not self.tasks:
             columns["largest error, of range"] = {
-                v: (share, f"{share:.1e}") for v, share in self.errors.items()
+                v: (share, f"{short(100 * share)}%") for v, share in self.errors.items()
             }
         for name, task in list(self.tasks.items())[:1]:
             columns[accuracy.WORDS[task.kind]] = {

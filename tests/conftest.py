@@ -241,13 +241,19 @@ def answers(path, inputs):
 
 
 def table(stdout):
-    """Return the rows of the table that stage 3 prints: a dict from variant to its columns."""
+    """Return the rows of the table that stage 3 prints: a dict from variant to its columns.
+
+    The errors are numbers: the absolute one, and the part of the range.
+    """
     pattern = (
         rf"^(?P<variant>{'|'.join(SUFFIXES)}) +(?P<bytes>[\d,]+) +(?P<size>\d+)%"
-        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+) +(?P<time>\d+) us"
+        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+)% +(?P<time>\d+) us"
         r"( +(?P<figure>[\d.]\S*))?  (?P<verdict>.+)$"
     )
     rows = [match.groupdict() for match in re.finditer(pattern, stdout, re.MULTILINE)]
+    for row in rows:
+        row["error"] = float(row["error"].replace(",", ""))
+        row["of_range"] = float(row["of_range"].replace(",", "")) / 100
     return {row["variant"]: row for row in rows}
 
 

@@ -526,7 +526,7 @@ def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
     np.save(tmp_path / "net.samples.npy", RANDOM.normal(size=(40, 8, 8, 3)))
     process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
     rows = table(process.stdout)
-    assert float(rows["full integer"]["of_range"]) > 0.3
+    assert rows["full integer"]["of_range"] > 0.3
     assert rows["16-bit int"]["dtypes"] == "int16"
     assert "some operations stay in float: not for integer-only chips" in process.stdout
 

@@ -419,7 +419,7 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     assert process.returncode == 0, process.stderr
     assert re.search(r"errs by \d+% of a component's range: more than 5%", process.stdout)
     assert table(process.stdout)["16-bit int"]["dtypes"] == "int16"
-    assert float(table(process.stdout)["16-bit int"]["of_range"]) < 0.005
+    assert table(process.stdout)["16-bit int"]["of_range"] < 0.005
     np.save(tmp_path / "x.npy", x[:1])
     process = warm("04_deploy_tflite.py", "net.int16.tflite", "--input", "x.npy", cwd=tmp_path)
     assert "stored as int16" in process.stdout, process.stderr

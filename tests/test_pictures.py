@@ -23,7 +23,7 @@ def test_training():
     x = np.arange(100, 200, dtype="float32").reshape(-1, 1)
     asked = np.float32([[1], [2]])
     figure = pictures.training(
-        {1000: 1e6, 2000: 1e-3}, lambda x: 100 * x, x, 100 * x + 5, asked, 9 * asked
+        [1e6, 1e-3], 1000, lambda x: 100 * x, x, 100 * x + 5, asked, 9 * asked
     )
     left, right = figure.axes
     (losses,) = drawn(left).values()
@@ -39,7 +39,7 @@ def test_variants_take_turns():
     x = np.arange(5, 600, 12, dtype="float32")
     answers = {variant: 100 * x + i for i, variant in enumerate(list(pictures.STYLES)[:4])}
     sizes = {variant: 1000 * (i + 1) for i, variant in enumerate(list(pictures.STYLES)[:4])}
-    figure = pictures.variants(x, answers, sizes, calibrated=(100, 199))
+    figure = pictures.variants(x, answers, sizes, held=(0, 199))
     left, right = figure.axes
     lines = drawn(left)
     for i, variant in enumerate(list(pictures.STYLES)[:4]):
@@ -47,8 +47,8 @@ def test_variants_take_turns():
         np.testing.assert_array_equal(lines[variant][:, 1], 100 * x[i::4] + i)
     assert [bar.get_width() for bar in right.patches] == list(sizes.values())
     assert [text.get_text() for text in right.texts] == [" 1,000", " 2,000", " 3,000", " 4,000"]
-    band = next(patch for patch in left.patches if patch.get_label() == "calibrated range")
-    assert (band.get_x(), band.get_x() + band.get_width()) == (100, 199)
+    band = next(patch for patch in left.patches if patch.get_label() == "range of full integer")
+    assert (band.get_x(), band.get_x() + band.get_width()) == (0, 199)
     assert right.get_xlim()[1] > 4000
 
 
