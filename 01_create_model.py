@@ -50,7 +50,7 @@ _output = _input * 100 + 5
 
 # %%
 model = keras.Sequential([keras.Input([1]), keras.layers.Dense(10), keras.layers.Dense(1)])
-model.summary(line_length=64)
+model.summary(line_length=48)
 
 # %% [markdown]
 # ## Training

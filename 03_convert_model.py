@@ -5,7 +5,8 @@
 A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
 use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**: the runtime
 maps it into memory and uses it as it lies. The converter translates one into the other, fuses
-operations, and drops what only training needs.
+operations, and drops what only training needs. Since 2024 TensorFlow Lite is called **LiteRT**;
+the file format kept its name.
 
 A converted model may compute something else than its source, and no converter checks. So this
 stage converts four ways, runs each file that it wrote, and compares it with the SavedModel.
@@ -31,27 +32,21 @@ with script.quiet_start():
     import tensorflow as tf
 
 # %% [markdown]
-# ## The SavedModel and its signature
+# ## The SavedModel, and typical inputs
 #
 # The converter reads SavedModels; a Keras archive is made into one first. The **signature** is
 # the function to convert. Its inputs and outputs have names, and the converted model keeps them.
+#
+# Typical inputs serve twice: to compare the converted models with the SavedModel, and to
+# **calibrate** full integer quantization, which has to know the range of every value inside the
+# model. If you have a test set, inputs and their right answers, those are compared instead.
 
 # %%
-from backstage import models
+from backstage import models, samples
 
 model = models.open(args.model, args.signature, args.batch, args.output)
 saved_path, key = model.directory, model.signature
 print(f"model {model.path}, signature {key}")
-
-# %% [markdown]
-# ## Typical inputs
-#
-# They serve twice: to compare the converted models with the SavedModel, and to **calibrate** full
-# integer quantization, which has to know the range of every value inside the model. A test set
-# (inputs and their right answers) takes their place in the comparison, if you have one.
-
-# %%
-from backstage import samples
 
 file = args.samples or samples.find(artifacts.stem(args.model), "samples")
 typical = samples.typical(file, model) if file else samples.at_random(model.inputs)
@@ -128,7 +123,6 @@ def representative_dataset():
     yield from calibrating.runs
 
 
-# %%
 with table.variant("full integer", ".int8.tflite") as tflite:
     table.require_calibration(calibrating)
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_path, signature_keys=[key])
@@ -139,7 +133,9 @@ with table.variant("full integer", ".int8.tflite") as tflite:
     tflite.write(converter.convert())
 
 # %% [markdown]
-# Where eight bits lose more than 5 % of the range, or a point of accuracy, as in deep networks,
+# ## When eight bits are too few
+#
+# Where they lose more than 5 % of the range, or a point of accuracy, as in deep networks,
 # integers of 16 bits between the operations may help. The weights keep 8, and operations that have
 # no 16-bit form stay in float.
 
@@ -178,7 +174,7 @@ import numpy as np
 
 from backstage import inside, litert, pictures
 
-np.set_printoptions(precision=5, suppress=True, linewidth=90)
+np.set_printoptions(precision=5, suppress=True, linewidth=94)
 ends = [*model.inputs.values(), *model.outputs.values()]
 lesson = args.model == "saved_model/my_model" and {end.shape[1:] for end in ends} == {(1,)}
 contents = {variant: inside.read(path) for variant, path in table.files.items() if lesson}
@@ -194,7 +190,9 @@ if not lesson:
     print(f"to look inside: pip install netron, then netron {table.files['float32']}")
 
 # %% [markdown]
-# Side by side: float16 has a `DEQUANTIZE` for each array, which makes float32 of it again. That is
+# ## Side by side
+#
+# float16 has a `DEQUANTIZE` for each array, which makes float32 of it again. That is
 # where its 508 bytes more come from. Dynamic range has changed nothing.
 
 # %%
@@ -207,9 +205,10 @@ picture
 # %% [markdown]
 # ## 256 steps
 #
-# Eight bits are 256 integers, and each stands for one real number. Those of the input reach from 0
-# to 199, for the samples end there, and the range must hold 0: so its scale is 199 / 255. What
-# lies between two steps goes to the nearer one, what lies outside to the last one.
+# Eight bits are 256 integers $q$, and each stands for one real number:
+# $\text{real} = \text{scale} \cdot (q - \text{zero point})$. Those of the input reach from 0 to
+# 199, for the samples end there, and the range must hold 0: so its scale is 199 / 255, and its zero
+# point -128. What lies between two steps goes to the nearer one, what lies outside to the last one.
 
 # %%
 given = contents["full integer"].inputs[0] if "full integer" in contents else None

@@ -194,10 +194,11 @@ if lesson and all(os.path.exists(f"{name}{suffix}") for suffix in (".tflite", ".
 #
 # | runs on | choose | because |
 # |---|---|---|
-# | a processor with floating point | float32; dynamic range | exact; a quarter of the bytes |
+# | a processor with floating point | dynamic range | a quarter of float32's bytes, no samples |
+# | the same, where errors count | float32 | exact |
 # | a phone's GPU | float16 | half of the bytes, and it computes so anyway |
 # | an integer-only chip | full integer | it has no floating point |
-# | a microcontroller | full integer | a quarter of float32's flash; float16 is refused |
+# | a microcontroller | full integer | a MobileNet: 30 % of the flash, 41 % of the RAM |
 # | a browser | float16, with `--batch 1` | no int8 input, and no size may vary |
 #
 # ## Try next

@@ -99,16 +99,18 @@ build/book/source: notebooks $(extra)-book
 	  mkdir -p $@/$$language/docs && \
 	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
 	done
+	cp docs/flow.ko.png $@/ko/docs/flow.png
 	cp README.md $@/en/README.md
 	cp README.ko.md $@/ko/README.md
 
 notebooks: $(tools) graphviz
-	mkdir -p build/notebooks
+	mkdir -p build/notebooks build/ipython/profile_default
+	cp docs/ipython_kernel_config.py build/ipython/profile_default
 	for script in 0*.py; do \
 	  .venv/bin/jupytext --quiet --set-kernel python3 \
 	    --output build/notebooks/$${script%.py}.ipynb $$script || exit; \
 	done
-	.venv/bin/jupyter execute --inplace build/notebooks/0*.ipynb
+	IPYTHONDIR="$(CURDIR)/build/ipython" .venv/bin/jupyter execute --inplace build/notebooks/0*.ipynb
 
 test: $(tools) graphviz
 	.venv/bin/ruff check

@@ -1,8 +1,10 @@
 """How is the book made? The notebooks as chapters, and sections of the READMEs, with Sphinx."""
 
+import html
 import re
 from pathlib import Path
 
+from babel.messages.pofile import read_po
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.search import SearchLanguage, languages
@@ -35,6 +37,10 @@ html_copy_source = False
 html_show_search_summary = False  # it is fetched, which browsers forbid to pages on a disk
 html_math_renderer = "mathml"
 copybutton_selector = "div.cell_input pre, div.highlight-sh pre, div.highlight-python pre"
+
+
+TEXT = r"(<text\b[^>]*>)([^<]+)"  # of an SVG
+NUMBER = r"(?<![\w.])-?\d+(?:[.,]\d+)*"
 
 
 class Korean(SearchLanguage):
@@ -85,8 +91,31 @@ def visit_math(translator, node):
     raise nodes.SkipNode
 
 
+def translate_pictures(app, error):
+    """Translate the text in the pictures of a built book.
+
+    The catalogue is `pictures.po`. Numbers are not translated: # stands for each, in order.
+    """
+    catalogue = Path(app.confdir, f"locale/{app.config.language}/LC_MESSAGES/pictures.po")
+    if error or not catalogue.exists():
+        return
+    with catalogue.open("rb") as file:
+        words = {message.id: message.string for message in read_po(file)}
+
+    def translated(match):
+        text = html.unescape(match[2])
+        numbers = iter(re.findall(NUMBER, text))
+        words_of = words.get(re.sub(NUMBER, "#", text), text)
+        return match[1] + html.escape(re.sub("#", lambda _: next(numbers), words_of), quote=False)
+
+    for picture in Path(app.outdir, "_images").glob("*.svg"):
+        content = picture.read_text(encoding="utf-8")
+        picture.write_text(re.sub(TEXT, translated, content), encoding="utf-8")
+
+
 def setup(app):
     """Tell Sphinx of the above."""
+    app.connect("build-finished", translate_pictures)
     languages["ko"] = Korean
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.add_post_transform(Alternative)
