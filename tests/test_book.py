@@ -94,6 +94,18 @@ def test_a_chapter_shows_what_its_script_prints(book, chapter):
         assert weight < 1_000_000
 
 
+def test_pictures_have_korean_text(book):
+    """But for the names of operations and dtypes, which stay."""
+    pictures = [path.read_text() for path in (book / "ko/_images").glob("*.svg")]
+    texts = {text for svg in pictures for text in re.findall(r"<text\b[^>]*>([^<]+)", svg)}
+    assert len(pictures) == 4
+    for word in ["예측값", "학습 데이터", "동적 범위", "150은 64로 저장되며"]:
+        assert any(word in text for text in texts), word
+    assert not [
+        text for text in texts if re.search("[a-z]{3}", re.sub(r"(float|int)\d+", "", text))
+    ]
+
+
 def test_every_message_is_translated(book, tmp_path):
     source = REPOSITORY / "build/book/source/en"
     sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", str(REPOSITORY / "docs")]
