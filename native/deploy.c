@@ -1,0 +1,199 @@
+// 4. Deploy the model, in C: the steps of 04_deploy_tflite.py, with the same library.
+//
+//   deploy MODEL.tflite [VALUE ...]
+//
+// The values fill the inputs in order, the last one repeated; without values all are 1.
+
+#define _POSIX_C_SOURCE 200809L
+#include "clock.h"
+#include "failure.h"
+#include "litert.h"
+#include "numbers.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+enum { MOST_TENSORS = 256, MOST_RUNS = 100, FIRST_NUMBERS = 8 };
+
+typedef struct {
+  LiteRtTensor handle;
+  const char *name;
+  const Dtype *dtype;
+  LiteRtRankedTensorType type;               // with the sizes of this run
+  LiteRtLayout signature;                    // with -1 for a size that varies
+  LiteRtQuantizationPerTensor quantization;  // its scale is 0 if the tensor is not quantized
+  size_t count;                              // of its numbers
+} Tensor;
+
+static LiteRtEnvironment environment;
+static LiteRtModel model;
+static LiteRtOptions options;
+static LiteRtCompiledModel compiled;
+static size_t inputs, outputs;
+static Tensor tensors[MOST_TENSORS];              // the inputs, then the outputs
+static LiteRtTensorBuffer buffers[MOST_TENSORS];  // the memory of each
+
+static void release(void) {
+  for (size_t i = 0; i < MOST_TENSORS; i++)
+    if (buffers[i]) LiteRtDestroyTensorBuffer(buffers[i]);
+  if (compiled) LiteRtDestroyCompiledModel(compiled);
+  if (options) LiteRtDestroyOptions(options);
+  if (model) LiteRtDestroyModel(model);
+  if (environment) LiteRtDestroyEnvironment(environment);
+}
+
+static void print_shape(const char *before, const LiteRtLayout *layout) {
+  fprintf(report, "%s[", before);
+  for (unsigned int i = 0; i < layout->rank && i < LITERT_TENSOR_MAX_RANK; i++)
+    fprintf(report, "%s%" PRId32, i ? ", " : "", layout->dimensions[i]);
+  fputs("]", report);
+}
+
+static void print_numbers(const char *kind, size_t index) {
+  const Tensor *tensor = &tensors[index];
+  bool quantized = tensor->quantization.scale != 0;
+  void *data;
+  check(LiteRtLockTensorBuffer(buffers[index], &data, kLiteRtTensorBufferLockModeRead));
+  fprintf(report, "%s %s:", kind, tensor->name);
+  for (size_t i = 0; i < tensor->count && i < FIRST_NUMBERS; i++) {
+    long double number = stored(tensor->dtype, data, i);
+    if (quantized) number = dequantize(tensor->quantization, number);
+    fprintf(report, " %.*Lg", tensor->dtype->whole && !quantized ? 20 : 9, number);
+  }
+  fputs(tensor->count > FIRST_NUMBERS ? " ...\n" : "\n", report);
+  check(LiteRtUnlockTensorBuffer(buffers[index]));
+}
+
+static LiteRtStatus run(void) {
+  return LiteRtRunCompiledModel(compiled, 0, inputs, buffers, outputs, buffers + inputs);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    fputs("usage: deploy MODEL.tflite [VALUE ...]\n", stderr);
+    return EXIT_FAILURE;
+  }
+  const char *path = argv[1];
+  begin(path);
+
+  // Load the model. Without the option LiteRT looks for other hardware first.
+  if (access(path, R_OK)) fail("%s. Name a .tflite file", strerror(errno));
+  LiteRtEnvOption cpu_only = {kLiteRtEnvOptionTagAutoRegisterAccelerators,
+                              {kLiteRtAnyTypeInt, kLiteRtHwAcceleratorCpu}};
+  check(LiteRtCreateEnvironment(1, &cpu_only, &environment));
+  if (LiteRtCreateModelFromFile(environment, path, &model))
+    fail("this is no .tflite file, or a damaged one. Make it anew: python 03_convert_model.py");
+  check(LiteRtCreateOptions(&options));
+  check(LiteRtSetOptionsHardwareAccelerators(options, kLiteRtHwAcceleratorCpu));
+  check(LiteRtCreateCompiledModel(environment, model, options, &compiled));
+  fprintf(report, "model  %s\n", path);
+
+  // What the model takes and gives, by the names of the signature. A size that varies is 1.
+  LiteRtSignature signature;
+  check(LiteRtGetModelSignature(model, 0, &signature));
+  check(LiteRtGetNumSignatureInputs(signature, &inputs));
+  check(LiteRtGetNumSignatureOutputs(signature, &outputs));
+  if (inputs > MOST_TENSORS || outputs > MOST_TENSORS - inputs)
+    fail("%zu inputs and %zu outputs are too many. Raise MOST_TENSORS", inputs, outputs);
+  for (size_t i = 0; i < inputs + outputs; i++) {
+    Tensor *tensor = &tensors[i];
+    LiteRtLayout *layout = &tensor->type.layout;
+    bool varies = false;
+    int kind;
+    if (i < inputs) {
+      check(LiteRtGetSignatureInputName(signature, i, &tensor->name));
+      check(LiteRtGetSignatureInputTensorByIndex(signature, i, &tensor->handle));
+    } else {
+      check(LiteRtGetSignatureOutputName(signature, i - inputs, &tensor->name));
+      check(LiteRtGetSignatureOutputTensorByIndex(signature, i - inputs, &tensor->handle));
+    }
+    check(LiteRtGetRankedTensorType(tensor->handle, &tensor->type));
+    tensor->signature = *layout;
+    tensor->dtype = find_dtype(tensor->type.element_type);
+    if (!tensor->dtype)
+      fail("%s holds text or a rare dtype. Use 04_deploy_tflite.py --input FILE", tensor->name);
+    if (layout->rank > LITERT_TENSOR_MAX_RANK)
+      fail("%s has more than %d sizes. Is the file whole?", tensor->name, LITERT_TENSOR_MAX_RANK);
+    check(LiteRtGetQuantizationTypeId(tensor->handle, &kind));
+    if (kind == kLiteRtQuantizationPerTensor && tensor->dtype->whole && tensor->dtype->bytes < 8)
+      check(LiteRtGetPerTensorQuantization(tensor->handle, &tensor->quantization));
+    for (unsigned int j = 0; j < layout->rank; j++)
+      if (layout->dimensions[j] < 0) layout->dimensions[j] = 1, varies = true;
+    if (i < inputs && varies)
+      check(LiteRtCompiledModelResizeInputTensor(compiled, 0, i, layout->dimensions, layout->rank));
+  }
+  static LiteRtLayout layouts[MOST_TENSORS], after[MOST_TENSORS];
+  check(LiteRtGetCompiledModelOutputTensorLayouts(compiled, 0, outputs, layouts, true));
+  for (size_t i = 0; i < inputs + outputs; i++) {
+    Tensor *tensor = &tensors[i];
+    if (i >= inputs) tensor->type.layout = layouts[i - inputs];
+    fprintf(report, "%s %s: %s", i < inputs ? "input " : "output", tensor->name,
+            tensor->dtype->name);
+    print_shape(" ", &tensor->type.layout);
+    print_shape(", signature ", &tensor->signature);
+    if (tensor->quantization.scale != 0)
+      fprintf(report, ", real = %.6g * (q - %" PRId64 ")", tensor->quantization.scale,
+              tensor->quantization.zero_point);
+    fputs("\n", report);
+  }
+
+  // Allocate the memory of each. Outputs may be one tensor, or even an input: they share it.
+  for (size_t i = 0; i < inputs + outputs; i++) {
+    size_t bytes, room, first = 0;
+    while (tensors[first].handle != tensors[i].handle) first++;
+    LiteRtTensorBufferRequirements needs;
+    if (first < i) {
+      check(LiteRtDuplicateTensorBuffer(buffers[first]));
+      buffers[i] = buffers[first];
+    } else {
+      check(i < inputs
+                ? LiteRtGetCompiledModelInputBufferRequirements(compiled, 0, i, &needs)
+                : LiteRtGetCompiledModelOutputBufferRequirements(compiled, 0, i - inputs, &needs));
+      check(LiteRtCreateManagedTensorBufferFromRequirements(environment, &tensors[i].type, needs,
+                                                            &buffers[i]));
+    }
+    check(LiteRtGetTensorBufferPackedSize(buffers[i], &bytes));
+    check(LiteRtGetTensorBufferSize(buffers[i], &room));
+    if (bytes > room) fail("%s does not fit its memory. Is the file whole?", tensors[i].name);
+    tensors[i].count = bytes / tensors[i].dtype->bytes;
+  }
+
+  // Prepare the input. A quantized tensor stores integers that stand for real numbers.
+  long double value = 1;
+  int next = 2;
+  for (size_t i = 0; i < inputs; i++) {
+    Tensor *tensor = &tensors[i];
+    bool quantized = tensor->quantization.scale != 0;
+    void *data;
+    check(LiteRtLockTensorBuffer(buffers[i], &data, kLiteRtTensorBufferLockModeWrite));
+    for (size_t j = 0; j < tensor->count; j++) {
+      if (next < argc && !parse(argv[next++], &value))
+        fail("%s is no number. Give numbers, such as 150", argv[next - 1]);
+      long double q = quantized ? quantize(tensor->dtype, tensor->quantization, value) : value;
+      if (!store(tensor->dtype, data, j, q))
+        fail("%s is %s and cannot hold %.9Lg. Give another value", tensor->name,
+             tensor->dtype->name, value);
+    }
+    check(LiteRtUnlockTensorBuffer(buffers[i]));
+    print_numbers("input ", i);
+  }
+  if (next < argc) fail("%d values are %d too many. Give fewer", argc - 2, argc - next);
+
+  // Run and read the output
+  check(run());
+  check(LiteRtGetCompiledModelOutputTensorLayouts(compiled, 0, outputs, after, false));
+  if (memcmp(after, layouts, sizeof after))
+    fail("the size of an output depends on the input. Use 04_deploy_tflite.py");
+  for (size_t i = inputs; i < inputs + outputs; i++) print_numbers("output", i);
+
+  // How long does it take? The first run is left out, and of the others the median counts.
+  double seconds[MOST_RUNS], stop = seconds_now() + 0.05;
+  int count = 0;
+  while (count < 3 || (count < MOST_RUNS && seconds_now() < stop)) {
+    double start = seconds_now();
+    check(run());
+    seconds[count++] = seconds_now() - start;
+  }
+  fprintf(report, "one run takes %.1f us, the median of %d\n", 1e6 * median(seconds, count), count);
+  return finish();
+}

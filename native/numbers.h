@@ -1,0 +1,109 @@
+// What the bytes of a tensor mean: numbers of its dtype, and the real numbers that they stand for.
+
+#ifndef NUMBERS_H
+#define NUMBERS_H
+
+#include "litert.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct {
+  int type;
+  const char *name;
+  size_t bytes;
+  bool whole;       // it holds no fractions
+  double low, end;  // what it holds is at least low and less than end
+} Dtype;
+
+static const Dtype DTYPES[] = {
+    {kLiteRtElementTypeFloat32, "float32", 4, false, -0x1.ffffffp127, 0x1.ffffffp127},
+    {kLiteRtElementTypeFloat64, "float64", 8, false, -INFINITY, INFINITY},
+    {kLiteRtElementTypeFloat16, "float16", 2, false, -65520, 65520},
+    {kLiteRtElementTypeInt8, "int8", 1, true, -0x1p7, 0x1p7},
+    {kLiteRtElementTypeInt16, "int16", 2, true, -0x1p15, 0x1p15},
+    {kLiteRtElementTypeInt32, "int32", 4, true, -0x1p31, 0x1p31},
+    {kLiteRtElementTypeInt64, "int64", 8, true, -0x1p63, 0x1p63},
+    {kLiteRtElementTypeUInt8, "uint8", 1, true, 0, 0x1p8},
+    {kLiteRtElementTypeUInt16, "uint16", 2, true, 0, 0x1p16},
+    {kLiteRtElementTypeUInt32, "uint32", 4, true, 0, 0x1p32},
+    {kLiteRtElementTypeUInt64, "uint64", 8, true, 0, 0x1p64},
+    {kLiteRtElementTypeBool, "bool", 1, true, 0, 2},
+};
+
+// Return the dtype of LiteRT's number for it, or NULL for texts and what is not above.
+static const Dtype *find_dtype(int type) {
+  for (size_t i = 0; i < sizeof DTYPES / sizeof *DTYPES; i++)
+    if (DTYPES[i].type == type) return &DTYPES[i];
+  return NULL;
+}
+
+// Read a number from a text; return whether that is all it holds.
+static bool parse(const char *text, long double *number) {
+  char *rest;
+  *number = strtold(text, &rest);
+  return rest != text && !*rest && isfinite(*number);
+}
+
+// C11 has no float16: a sign, five bits of exponent, ten of the fraction.
+static double from_float16(uint16_t bits) {
+  int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  double size = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  if (exponent == 31) size = fraction ? NAN : INFINITY;
+  return bits >> 15 ? -size : size;
+}
+
+static uint16_t to_float16(double number) {
+  int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the steps stay 2^-24
+  int steps = (int)rint(ldexp(fabs(number), 10 - exponent));
+  return (uint16_t)((number < 0) << 15 | (((exponent + 14) << 10) + steps));
+}
+
+// Return the i-th number as it is stored. A long double holds each int64 exactly.
+static long double stored(const Dtype *dtype, const void *data, size_t i) {
+  switch (dtype->type) {
+    case kLiteRtElementTypeFloat32: return ((const float *)data)[i];
+    case kLiteRtElementTypeFloat64: return ((const double *)data)[i];
+    case kLiteRtElementTypeFloat16: return from_float16(((const uint16_t *)data)[i]);
+    case kLiteRtElementTypeInt8: return ((const int8_t *)data)[i];
+    case kLiteRtElementTypeInt16: return ((const int16_t *)data)[i];
+    case kLiteRtElementTypeInt32: return ((const int32_t *)data)[i];
+    case kLiteRtElementTypeInt64: return ((const int64_t *)data)[i];
+    case kLiteRtElementTypeUInt16: return ((const uint16_t *)data)[i];
+    case kLiteRtElementTypeUInt32: return ((const uint32_t *)data)[i];
+    case kLiteRtElementTypeUInt64: return ((const uint64_t *)data)[i];
+    default: return ((const uint8_t *)data)[i];  // uint8 and bool
+  }
+}
+
+// Store the i-th number if the dtype holds it; return whether it does.
+static bool store(const Dtype *dtype, void *data, size_t i, long double number) {
+  if (number < dtype->low || number >= dtype->end) return false;
+  if (dtype->whole && number != rintl(number)) return false;
+  switch (dtype->type) {
+    case kLiteRtElementTypeFloat32: ((float *)data)[i] = (float)number; break;
+    case kLiteRtElementTypeFloat64: ((double *)data)[i] = (double)number; break;
+    case kLiteRtElementTypeFloat16: ((uint16_t *)data)[i] = to_float16((double)number); break;
+    case kLiteRtElementTypeInt8: ((int8_t *)data)[i] = (int8_t)number; break;
+    case kLiteRtElementTypeInt16: ((int16_t *)data)[i] = (int16_t)number; break;
+    case kLiteRtElementTypeInt32: ((int32_t *)data)[i] = (int32_t)number; break;
+    case kLiteRtElementTypeInt64: ((int64_t *)data)[i] = (int64_t)number; break;
+    case kLiteRtElementTypeUInt16: ((uint16_t *)data)[i] = (uint16_t)number; break;
+    case kLiteRtElementTypeUInt32: ((uint32_t *)data)[i] = (uint32_t)number; break;
+    case kLiteRtElementTypeUInt64: ((uint64_t *)data)[i] = (uint64_t)number; break;
+    default: ((uint8_t *)data)[i] = (uint8_t)number;
+  }
+  return true;
+}
+
+// real = scale * (q - zero point); what lies outside the range of the dtype is cut off.
+static long double quantize(const Dtype *dtype, LiteRtQuantizationPerTensor by, long double real) {
+  double q = rint((double)real / by.scale) + (double)by.zero_point;
+  return fmax(dtype->low, fmin(dtype->end - 1, q));
+}
+
+static long double dequantize(LiteRtQuantizationPerTensor by, long double q) {
+  return (float)(by.scale * ((double)q - (double)by.zero_point));
+}
+
+#endif
