@@ -1,6 +1,7 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
 # make browser    build the page that runs the files in a browser, and serve it (HOST, PORT)
 # make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
+# make native     build the program in C, and run the files with it: build/native/deploy FILE
 # make book       build the lesson as web pages in Korean and English, in build/book
 # make book-texts update docs/locale after a change of the chapters' texts
 # make notebooks  run the scripts as notebooks, in build/notebooks
@@ -20,8 +21,10 @@ rooms := $(wildcard backstage/*.py)
 extra := .venv/extra-$(version)
 # LiteRT.js has a build for browsers with relaxed SIMD and one for others.
 builds := litert_wasm_internal litert_wasm_compat_internal
+# A program's own directory, in its list of where libraries lie
+beside := $(if $(filter Darwin,$(shell uname -s)),@loader_path,$$ORIGIN)
 
-.PHONY: all book book-texts deploy browser microcontroller notebooks test bench fuzz clean help graphviz
+.PHONY: all book book-texts deploy browser microcontroller native notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
 
 all: deploy
@@ -75,6 +78,19 @@ build/browser: $(wildcard browser/*) 03_convert_model.py $(rooms) saved_model/my
 microcontroller: $(extra)-microcontroller \
 		$(if $(MODEL),,saved_model/my_model.tflite saved_model/my_model.int8.tflite)
 	@.venv/bin/python microcontroller/run.py $(MODEL)
+
+native: build/native/deploy saved_model/my_model.tflite saved_model/my_model.quant.tflite \
+		saved_model/my_model.dynamic.tflite saved_model/my_model.int8.tflite
+	@for file in $(filter %.tflite,$^); do build/native/deploy $$file 150 || exit; done
+
+# The program looks for the library in its own directory, so that both can be copied elsewhere.
+build/native/deploy: $(wildcard native/*) $(installed)
+	@command -v $(CC) >/dev/null || { echo "$(CC) is missing. Install a C compiler with" \
+	  "'sudo apt-get install gcc' or 'xcode-select --install'." >&2; exit 1; }
+	mkdir -p build/native
+	cp .venv/lib/python$(version)/site-packages/ai_edge_litert/libLiteRt.* build/native
+	$(CC) -std=c11 -O2 -Wall -Wextra -pedantic -o $@ native/deploy.c -Lbuild/native -lLiteRt -lm \
+	  '-Wl,-rpath,$(beside)'
 
 sphinx := .venv/bin/sphinx-build -W --keep-going --quiet -c docs
 
