@@ -22,14 +22,21 @@ static int terminal, messages[2] = {-1, -1};
 
 static void release(void);  // the program's: it destroys what LiteRT holds
 
-static void begin(const char *path) {
-  subject = path;
+// Return the file that is given.
+static const char *begin(int argc, char **argv) {
+  if (argc < 2) {
+    fputs("usage: deploy MODEL.tflite [VALUE ...]\n", stderr);
+    exit(EXIT_FAILURE);
+  }
+  subject = argv[1];
   report = open_memstream(&report_text, &report_length);
   terminal = dup(STDERR_FILENO);
   if (!report) abort();  // there is no memory for anything
-  if (terminal < 0 || pipe(messages)) return;
-  for (int i = 0; i < 2; i++) fcntl(messages[i], F_SETFL, O_NONBLOCK);  // neither end waits
-  dup2(messages[1], STDERR_FILENO);
+  if (terminal >= 0 && pipe(messages) == 0) {
+    for (int i = 0; i < 2; i++) fcntl(messages[i], F_SETFL, O_NONBLOCK);  // neither end waits
+    dup2(messages[1], STDERR_FILENO);
+  }
+  return subject;
 }
 
 static void end(void) {
@@ -71,7 +78,7 @@ static int finish(void) {
   end();
   bool printed = fputs(report_text, stdout) >= 0 && fflush(stdout) == 0;
   free(report_text);
-  if (!printed) perror("cannot print. Free some space");
+  if (!printed) perror("deploy cannot print");
   return printed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -66,7 +66,8 @@ typedef struct {
   float scale;
   int64_t zero_point;
 } LiteRtQuantizationPerTensor;
-LiteRtStatus LiteRtCreateModelFromFile(LiteRtEnvironment, const char *path, LiteRtModel *);
+LiteRtStatus LiteRtCreateModelFromBuffer(LiteRtEnvironment, const void *, size_t bytes,
+                                         LiteRtModel *);
 void LiteRtDestroyModel(LiteRtModel);
 LiteRtStatus LiteRtGetModelSignature(LiteRtModel, size_t index, LiteRtSignature *);
 LiteRtStatus LiteRtGetNumSignatureInputs(LiteRtSignature, size_t *count);
