@@ -134,7 +134,7 @@ test: $(tools) graphviz
 	.venv/bin/shellcheck convert-tflite.sh .ci/run
 	.venv/bin/pytest -n 2 --dist loadfile -rs  # the tests of a file share what they have made
 
-bench: $(tools)
+bench: $(tools) build/native/deploy
 	.venv/bin/python tests/benchmark.py
 
 fuzz: $(tools)

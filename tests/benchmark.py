@@ -24,6 +24,8 @@ LESSON = REPOSITORY / "tests/lesson_2021"
 UNITS = [8, 2896]  # of dense networks of 2 kB and 100 MB
 MODELS = {"NASNetMobile": (96, 96, 3), "EfficientNetV2B0": (96, 96, 3), "ResNet50V2": (64, 64, 3)}
 ROUNDS = 3
+DEPLOY_ROUNDS = 10
+MEMORY_UNIT = 1024 if sys.platform == "linux" else 1024**2  # of what the system counts, in a MiB
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 # Runs a script and prints how long its `fit` took.
@@ -48,6 +50,13 @@ interpreter.allocate_tensors()
 interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.float32([[5]]))
 interpreter.invoke()
 print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+"""
+
+# Runs a command, and prints the peak memory of it alone: a child's counts from that of its parent,
+# and a shell is small.
+PEAK = """
+"$@" >/dev/null || exit
+exec "$0" -c "import resource; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 """
 
 # Converts an archive by the book: export it, and convert the SavedModel four times.
@@ -109,14 +118,18 @@ print("seconds", json.dumps(seconds))
 """
 
 
+def started(command):
+    """Return a command with the interpreter before it, if it is one of Python."""
+    return [sys.executable, *command] if str(command[0]).endswith((".py", "-c")) else command
+
+
 def run(command, directory):
     """Run a command; return its output, its wall time in seconds and its peak memory in MiB."""
-    script = [sys.executable, *command] if str(command[0]).endswith((".py", "-c")) else command
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     start = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [str(part) for part in script],
+            [str(part) for part in started(command)],
             cwd=directory,
             env=os.environ | QUIET | {"PATH": path},
             stdout=subprocess.PIPE,
@@ -127,7 +140,13 @@ def run(command, directory):
         seconds = time.perf_counter() - start
         errors.seek(0)
         assert status == 0, f"{command} failed: {errors.read().decode()[-2000:]}"
-    return output, seconds, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    return output, seconds, usage.ru_maxrss / MEMORY_UNIT
+
+
+def peak_memory(command, directory):
+    """Run a command; return its peak memory in MiB, were it less than this process's."""
+    output, _, _ = run(["sh", "-c", PEAK, sys.executable, *started(command)], directory)
+    return int(output) / MEMORY_UNIT
 
 
 def pipeline(root, directory):
@@ -205,6 +224,38 @@ def row(label, values, unit, remark=""):
     return {"label": label, "median": median, "values": values, "unit": unit, "remark": remark}
 
 
+def deploy(directory):
+    """Run the lesson's model in C, in stage 4 and as the lesson does; return the figures."""
+    native = REPOSITORY / "build/native"
+    program = [native / "deploy", "saved_model/my_model.tflite", 150]
+    ways = {
+        "in C": (program, sum(path.stat().st_size for path in native.iterdir()) / 2**20),
+        "stage 4": ([REPOSITORY / "04_deploy_tflite.py"], installed_size("ai-edge-litert", set())),
+        "tf.lite.Interpreter": (["-c", TF_LITE], installed_size("tensorflow", set())),
+    }
+    measured = {name: [] for name in ways}
+    for _ in range(DEPLOY_ROUNDS):
+        for name, (command, _) in ways.items():
+            _, seconds, _ = run(command, directory)
+            measured[name].append((1000 * seconds, peak_memory(command, directory)))
+    figures, table = (
+        [],
+        ["| | start to first result | peak memory | to install |\n|---|---|---|---|"],
+    )
+    for name, (_, size) in ways.items():
+        milliseconds, memory = zip(*measured[name], strict=True)
+        rows = [
+            row(name, milliseconds, "ms"),
+            row(f"{name}, peak memory", memory, "MiB"),
+            row(f"{name}, installed", [size], "MiB"),
+        ]
+        figures += rows
+        cells = " | ".join(f"{number(cell['median'])} {cell['unit']}" for cell in rows)
+        table.append(f"| {name} | {cells} |")
+    print("", *table, sep="\n", flush=True)
+    return figures
+
+
 def main():
     """Measure, print and write everything."""
     figures = {
@@ -246,16 +297,7 @@ def main():
             row("a plain import of TensorFlow, 4 times", floor, "s"),
         ]
         print("\n3. from start to the first result of the lesson's model")
-        deploy = ["-c", TF_LITE], [REPOSITORY / "04_deploy_tflite.py"]
-        tf_lite, litert = ([run(command, ours)[1:] for _ in range(ROUNDS)] for command in deploy)
-        figures["deploy"] = [
-            row("tf.lite.Interpreter", [s for s, _ in tf_lite], "s"),
-            row("stage 4", [s for s, _ in litert], "s"),
-            row("tf.lite.Interpreter, peak memory", [m for _, m in tf_lite], "MiB"),
-            row("stage 4, peak memory", [m for _, m in litert], "MiB"),
-            row("tensorflow, installed", [installed_size("tensorflow", set())], "MiB"),
-            row("ai-edge-litert, installed", [installed_size("ai-edge-litert", set())], "MiB"),
-        ]
+        figures["deploy"] = deploy(ours)
 
         # In a process of its own: a child's peak memory counts from that of its parent.
         process = multiprocessing.get_context("spawn").Process(target=save_models, args=(theirs,))
