@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from conftest import REPOSITORY, SUFFIXES
 from test_deploy import converted
@@ -76,9 +78,7 @@ def outputs(process):
     """Return the outputs that were printed: a list of names and first numbers."""
     assert process.returncode == 0, process.stderr
     assert process.stderr == b""
-    lines = re.findall(
-        r"^output ([^:]+):((?: [^ \[\]\n]+)+)$", process.stdout.decode(), re.MULTILINE
-    )
+    lines = re.findall(r"^output (.+?):((?: [^ \[\]\n]+)+)$", process.stdout.decode(), re.MULTILINE)
     return [(name, [float(x) for x in text.removesuffix(" ...").split()]) for name, text in lines]
 
 
@@ -148,6 +148,17 @@ def quantized(dtype, operations):
 
 INT8 = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
 INT16 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+
+
+def without_signature(content):
+    """Return the content of a file without its signatures, as other converters write it."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.signatureDefs = []
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 NETWORKS = {
     "two inputs and outputs": (
         lambda: converted(
@@ -156,6 +167,12 @@ NETWORKS = {
             spec([3, 2], tf.int32, "b"),
         ),
         [1, 2, 3, 4, 5, 6, 7],
+    ),
+    "no signature": (
+        lambda: without_signature(
+            converted(lambda a, b: (a - b, a * b), spec([2], name="a"), spec([2], name="b"))
+        ),
+        [1, 2, 3, 4],
     ),
     "a size that varies": (lambda: converted(lambda x: tf.sin(x), spec([None, 3])), [0.1, 0.2, 7]),
     "two sizes that vary": (lambda: converted(lambda x: 2 * x, spec([None, None, 3])), [4]),
@@ -399,8 +416,9 @@ def test_damaged_files_never_crash_our_code(sanitized, pipeline, networks, tmp_p
         pipeline[0] / f"saved_model/my_model{suffix}" for suffix in [".tflite", ".int8.tflite"]
     ]
     paths += [networks("two inputs and outputs"), networks("an input that is an output")]
-    options = f"log_path={tmp_path}/report:handle_abort=1:allocator_may_return_null=1"
-    environment = os.environ | {"ASAN_OPTIONS": options, "UBSAN_OPTIONS": options}
+    options = f"log_path={tmp_path}/report"
+    address = f"{options}:handle_abort=1:allocator_may_return_null=1:max_allocation_size_mb=100"
+    environment = os.environ | {"ASAN_OPTIONS": address, "UBSAN_OPTIONS": options}
     ran = refused = 0
     for number in range(100):
         content = bytearray(paths[number % len(paths)].read_bytes())
