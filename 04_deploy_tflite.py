@@ -190,7 +190,8 @@ if lesson and all(os.path.exists(f"{name}{suffix}") for suffix in (".tflite", ".
 # ## Which file when
 #
 # Android, iOS and Linux have this same interpreter, a browser has **LiteRT.js**, a microcontroller
-# **tflite-micro**. `make browser` and `make microcontroller` try the files there.
+# **tflite-micro**. `make browser` and `make microcontroller` try the files there. A program in C
+# runs them with this same library, in milliseconds and without Python: `make native`.
 #
 # | runs on | choose | because |
 # |---|---|---|

@@ -104,7 +104,7 @@ book: build/book/source
 
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model phone microcontroller changes,build/book/texts/$(page).pot)
+	rm $(foreach page,own_model native phone microcontroller changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages.
