@@ -147,4 +147,4 @@ for name in ["my_model", "my_model.keras", "my_model.samples.npy", "my_model.tra
 # - `--seed 2`: the weights and the last loss are others, and all five errors stay below 0.003.
 # - `--epochs 10`: after 100 updates the prediction for x = 5 is 479 too small, as a line says.
 # - `Dense(1)` in place of `Dense(10)`: one weight times one weight can express the line as well,
-#   but training gets only near it, with errors of 21.
+#   but training gets only near it, with errors of 21. Undo it before you go on.

@@ -131,5 +131,5 @@ picture  # a notebook shows it
 # - `python 01_create_model.py --seed 2`, then this again: every weight is another, and the
 #   predictions are those that stage 1 printed this time. Without `--seed` the lesson's come back.
 # - `rankdir="LR"` in the last cell: the graph runs from left to right.
-# - Call the signature with `test_input.astype("float64")`: it refuses, for it `was expected to be a
-#   float tensor but is a double tensor`. A signature converts nothing.
+# - Call the signature with `test_input.astype("float64")`: it refuses, for it "was expected to be a
+#   float tensor but is a double tensor". A signature converts nothing.

@@ -58,7 +58,8 @@ test = args.test or samples.find(artifacts.stem(args.model), "test")
 # Weights and arithmetic stay float32, so nothing is lost. On the command line the same is
 #
 # ```sh
-# tflite_convert --saved_model_dir=saved_model/my_model --output_file=my_model.cmdline.tflite
+# tflite_convert --saved_model_dir=saved_model/my_model \
+#   --output_file=saved_model/my_model.cmdline.tflite
 # ```
 #
 # `sh convert-tflite.sh` runs that, and its file has the same bytes as the one made here. What it
@@ -111,8 +112,6 @@ with table.variant("dynamic range", ".dynamic.tflite") as tflite:
 # All is int8, input and output too, so a processor without floating point can run it. The ranges
 # are fixed now: the converter runs the model on a **representative dataset** and notes the
 # smallest and the largest of each value. What lies outside will be cut off.
-#
-# The dataset is a function. The converter calls it and takes one run after the other.
 
 # %%
 calibrating = typical.calibrating()
@@ -120,7 +119,8 @@ calibrating = typical.calibrating()
 
 def representative_dataset():
     """Yield the inputs of each run: a dict from their names to arrays."""
-    yield from calibrating.runs
+    for run in calibrating.runs:
+        yield run  # here {"keras_tensor": an array of shape (1, 1)}
 
 
 with table.variant("full integer", ".int8.tflite") as tflite:
@@ -167,7 +167,8 @@ artifacts.note(model.name, table.proof())
 # single number: the intercept that stage 1 computed.
 #
 # Full integer holds integers $q$ with a scale: $\text{real} = \text{scale} \cdot q$. A unit of the
-# first layer has one weight and a scale of its own, so that weight is 127 or -127.
+# first layer has one weight and a scale of its own, so that weight is 127 or -127. The scale of a
+# bias is that of its input times that of its weights.
 
 # %%
 import numpy as np
@@ -224,7 +225,7 @@ if given:
 # of $1 \to 256 \to 256 \to 1$ (66,561) 50 % and 28 %, and dynamic range 27 %.
 #
 # Full integer knows no value above 199, so its answers stay the same from there on. Below 100,
-# where there were no samples either, they are right: that is within its range.
+# where there were no samples either, they follow the line in steps of 78: for x = 1 it answers 0.
 
 # %%
 if lesson:
@@ -238,12 +239,12 @@ pictures.save(figure, f"{model.name}.variants.png")
 # %% [markdown]
 # ## Try next
 #
-# - Calibrate from 0 to 600, beside the lesson's files: the largest error grows from 110 to 340, for
+# - Calibrate from 0 to 600, beside the lesson's files: the largest error grows from 107 to 340, for
 #   256 steps reach three times as far, but x = 500 is no longer cut off.
 #
 #   ```sh
 #   python -c 'import numpy as np; np.save("far.npy", np.arange(0, 600, 6, "f")[:, None])'
 #   python 03_convert_model.py --samples far.npy --output far
 #   ```
-# - `Dense(1024)` in stage 1: float16 takes 63 %, and dynamic range *more*, 165 %: 1,024 scales
-#   outweigh what 1,024 weights of one byte save. Undo it and run both stages again to get back.
+# - `Dense(1024)` in stage 1: float16 takes 63 %, and dynamic range *more*, 165 %: each of 1,024
+#   units has a scale and a zero point. Undo it and run both stages again to get back.

@@ -139,8 +139,9 @@ with litert.explained(args.model, args.input or args.test, litert.random_hint(in
 # ## How long does it take, and how many are right?
 #
 # The first run is left out: it finds cold caches. Of the others the median counts, which a device
-# that is busy for a moment does not change. What quantization costs is seen best in what the model
-# is for: `--test FILE` runs a test set and prints the accuracy or the mean error, as stage 3 did.
+# that is busy for a moment does not change. (Stage 3's time has the copies of input and output in
+# it.) What quantization costs is seen best in what the model is for: `--test FILE` runs a test set
+# and prints the accuracy or the mean error, as stage 3 did.
 
 # %%
 seconds, count = litert.time_of(interpreter)
@@ -160,10 +161,10 @@ if args.test:
 # %% [markdown]
 # ## One number, followed
 #
-# Where the lesson's files lie side by side, $x = 150$ goes through two of them. Float32 takes it as
-# it is. Full integer divides by the scale of its input and rounds; it computes with integers, and
-# multiplied by the scale of the output, 78, what comes out is real again: it hits the line as well
-# as steps of 78 can.
+# If the lesson's files lie side by side, $x = 150$ goes through two of them. Full integer divides
+# by the scale of its input and rounds, so what it computes with is 0.78039 · 192 = 149.835. There
+# the line is at 14,988.5. Its output knows steps of 19,905 / 255 = 78.0588 only, and 14,988.5 are
+# 192.02 of them: 192 comes out, stored as 64, and stands for 14,987.
 
 # %%
 name = os.path.join(os.path.dirname(args.model), "my_model")
@@ -195,12 +196,12 @@ if lesson and all(os.path.exists(f"{name}{suffix}") for suffix in (".tflite", ".
 #
 # | runs on | choose | because |
 # |---|---|---|
-# | a processor with floating point | dynamic range | a quarter of float32's bytes, no samples |
-# | the same, where errors count | float32 | exact |
+# | a processor with floating point | float32 | exact |
+# | the same, to save bytes | dynamic range | a quarter of them, and no samples are needed |
+# | the same, to save time | full integer | half of it, for MobileNetV2 |
 # | a phone's GPU | float16 | half of the bytes, and it computes so anyway |
-# | an integer-only chip | full integer | it has no floating point |
-# | a microcontroller | full integer | a MobileNet: 30 % of the flash, 41 % of the RAM |
-# | a browser | float16, with `--batch 1` | no int8 input, and no size may vary |
+# | an integer-only chip, a microcontroller | full integer | no floating point, little room |
+# | a browser | dynamic range | refused: inputs of int8, sizes that vary (`--batch 1` fixes one) |
 #
 # ## Try next
 #

@@ -74,7 +74,7 @@ def variants(x, answers, sizes, held=None):
     """
     figure, left, right = _axes(width_ratios=[2.4, 1])
     if held is not None:
-        left.axvspan(*held, color="0.9", label="range of full integer")
+        left.axvspan(*held, facecolor="0.9", edgecolor="0.6", label="range of full integer")
     left.axline((0, 5), slope=100, color="0.4", linewidth=1, label="y = 100x + 5")
     for shift, (variant, y) in enumerate(answers.items()):
         color, marker = STYLES[variant]

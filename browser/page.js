@@ -28,6 +28,7 @@ const TEXTS = {
     cannotRun: "cannot run here: ",
   },
   ko: {
+    names: { "dynamic range": "동적 범위", "full integer": "전체 정수" },
     error: "오차",
     time: "추론 한 번",
     size: "파일",
@@ -113,7 +114,8 @@ async function answer(model, x) {
 }
 
 async function open(variant) {
-  const card = element("li", element("h3", variant.name), { style: `--mark: ${variant.color}` });
+  const title = element("h3", texts.names?.[variant.name] ?? variant.name);
+  const card = element("li", title, { style: `--mark: ${variant.color}` });
   variant.answer = element("p", "…", { "data-variant": variant.name });
   card.append(variant.answer);
   $("variants").append(card);

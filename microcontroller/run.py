@@ -91,7 +91,8 @@ def on_micro(*arguments):
         said = file.read().decode(errors="replace").strip()
     if error:
         reason = said.splitlines()[0] if said else "tflite-micro aborts, and says nothing"
-        raise script.Failure(reason.removeprefix("tensorflow/lite/micro/")) from error
+        reason = reason.removeprefix("tensorflow/lite/micro/").partition(" ||")
+        raise script.Failure(reason[0] + (" …" if reason[1] else "")) from error
     return future.result(), int(re.search(r"allocation total (\d+) bytes", said)[1])
 
 

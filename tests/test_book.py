@@ -99,7 +99,7 @@ def test_pictures_have_korean_text(book):
     pictures = [path.read_text() for path in (book / "ko/_images").glob("*.svg")]
     texts = {text for svg in pictures for text in re.findall(r"<text\b[^>]*>([^<]+)", svg)}
     assert len(pictures) == 4
-    for word in ["예측값", "학습 데이터", "동적 범위", "150은 64로 저장되며"]:
+    for word in ["예측값", "학습 데이터", "동적 범위", "150은 64로 저장됩니다"]:
         assert any(word in text for text in texts), word
     assert not [
         text for text in texts if re.search("[a-z]{3}", re.sub(r"(float|int)\d+", "", text))
