@@ -31,7 +31,7 @@ with script.quiet_start():
 #
 # One hundred samples, $x = 100 \ldots 199$. Later we ask for $x = 1 \ldots 5$: values the network
 # has never seen, so it must have found the line itself and not a table of answers. The arrays have
-# a leading sample axis. The same seed gives the same model, to the last byte.
+# a leading sample axis. The same seed gives the same weights, to the last bit.
 
 # %%
 import numpy as np
@@ -142,7 +142,7 @@ for name in ["my_model", "my_model.keras", "my_model.samples.npy", "my_model.tra
 # %% [markdown]
 # ## Try next
 #
-# `python 01_create_model.py` brings the lesson's model back for the next stages, to the last byte.
+# `python 01_create_model.py` brings the lesson's weights back for the next stages.
 #
 # - `--seed 2`: the weights and the last loss are others, and all five errors stay below 0.003.
 # - `--epochs 10`: after 100 updates the prediction for x = 5 is 479 too small, as a line says.

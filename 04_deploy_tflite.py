@@ -59,9 +59,10 @@ input_details = interpreter.get_input_details()
 output_details = interpreter.get_output_details()
 print("input details:")
 pprint.pp(input_details[:1], width=96)
-lesson = os.path.basename(args.model).startswith("my_model.") and all(
-    tensor["shape"].tolist()[1:] == [1] for tensor in input_details + output_details
-)
+sizes = [
+    [tensor["shape"].tolist()[1:] for tensor in side] for side in (input_details, output_details)
+]
+lesson = os.path.basename(args.model).startswith("my_model.") and sizes == [[[1]], [[1]]]
 
 inputs, outputs = litert.names(interpreter)  # the same, by the names of the signature
 for kind, details in [("input ", inputs), ("output", outputs)]:
@@ -167,14 +168,12 @@ if args.test:
 # 192.02 of them: 192 comes out, stored as 64, and stands for 14,987.
 
 # %%
-name = os.path.join(os.path.dirname(args.model), "my_model")
-if lesson and all(os.path.exists(f"{name}{suffix}") for suffix in (".tflite", ".int8.tflite")):
-    (answer,) = litert.curve(f"{name}.tflite", np.float32([150]))
-    print(f"150 through {name}.tflite: {answer:,.1f}")
-    print(f"150 through {name}.int8.tflite:")
-    with litert.explained(f"{name}.int8.tflite"):
-        integers = Interpreter(model_path=f"{name}.int8.tflite")
-        integers.allocate_tensors()
+pair = litert.lesson_pair(args.model, 150)
+if lesson and pair:
+    print(f"150 through {pair[0]}: {litert.curve(pair[0], np.float32([150])).item():,.1f}")
+    print(f"150 through {pair[1]}:")
+    integers = Interpreter(model_path=pair[1])
+    integers.allocate_tensors()
     (given,), (taken,) = integers.get_input_details(), integers.get_output_details()
     scale, zero_point = given["quantization"]
     steps = round(150 / scale)

@@ -6,6 +6,7 @@ A `tensor` here is one of the dicts that `get_input_details` and `get_output_det
 """
 
 import contextlib
+import os
 import time
 
 import numpy as np
@@ -248,6 +249,34 @@ def infinite(content, runs):
             if values.dtype == np.float32 and not np.isfinite(values).all():
                 return tensor["name"].split(";")[0]
     return None
+
+
+def lesson_pair(path, x):
+    """Return the lesson's float32 and full-integer files beside another, if both can take x.
+
+    Args:
+        path: the other file, or one of them.
+        x: a real number.
+
+    Returns:
+        A list of the two paths; None if one is missing, damaged, of another kind, or x does not lie
+        in its range.
+    """
+    name = os.path.join(os.path.dirname(path), "my_model")
+    pair = [f"{name}.tflite", f"{name}.int8.tflite"]
+    try:
+        with script.quiet():
+            interpreters = [Interpreter(model_path=file) for file in pair]
+    except (ValueError, RuntimeError):
+        return None
+    for interpreter, dtype in zip(interpreters, (np.float32, np.int8), strict=True):
+        sides = [interpreter.get_input_details(), interpreter.get_output_details()]
+        for side in sides:
+            if [(t["dtype"], t["shape"].tolist()[1:]) for t in side] != [(dtype, [1])]:
+                return None
+    ((tensor,), (answer,)) = sides
+    low, high = random_range(tensor)
+    return pair if answer["quantization"][0] and low <= x <= high and low < high else None
 
 
 def curve(path, x):

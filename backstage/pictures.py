@@ -120,7 +120,9 @@ def steps(tensor, x):
     whole, close = axes
     whole.text(real[0] - margin / 2, 0.5, "cut off:\n-128", ha="center", va="center")
     whole.text(real[-1] + margin / 2, 0.5, "cut off:\n127", ha="center", va="center")
-    means = f"real = {scale:.5f} * (q {-tensor.zero_points[0]:+d})".replace("+", "+ ")
+    zero_point = tensor.zero_points[0]
+    shift = f"- {zero_point}" if zero_point > 0 else f"+ {-zero_point}"
+    means = f"real = {scale:.5f} * (q {shift})"
     whole.set_title(f"256 integers q (above) and their real numbers (below): {means}", pad=8)
     close.set_title(f"{x} is stored as {q[nearest]}, which stands for {real[nearest]:.3f}", pad=8)
     figure.get_layout_engine().set(h_pad=0.1)

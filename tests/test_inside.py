@@ -1,6 +1,7 @@
 """What is shown of a file's inside: read from it, and enough to compute its answers by hand."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -158,3 +159,72 @@ def test_without_the_other_file_nothing_is_followed(warm, pipeline, tmp_path):
     assert process.returncode == 0
     assert "150" not in process.stdout.split("one run takes")[1].splitlines()[-1]
     assert "through" not in process.stdout
+
+
+def int8_file(path, low, high, outputs):
+    """Write a full-integer file of one input, calibrated from low to high, and some outputs."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 1], tf.float32, name="x")
+    module.f = tf.function(
+        lambda x: {f"y{i}": x * (2.0 + i) for i in range(outputs)}, input_signature=[spec]
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.f.get_concrete_function()], module
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.float32([[x]])] for x in (low, high))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    path.write_bytes(converter.convert())
+
+
+@pytest.mark.parametrize("sibling", ["damaged", "float", "directory", "narrow", "two outputs"])
+def test_a_file_beside_it_that_cannot_be_followed_is_left_alone(warm, pipeline, tmp_path, sibling):
+    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path)
+    path = tmp_path / "my_model.int8.tflite"
+    if sibling == "damaged":
+        path.write_bytes((pipeline[0] / "saved_model/my_model.int8.tflite").read_bytes()[:700])
+    elif sibling == "float":
+        shutil.copy(tmp_path / "my_model.tflite", path)
+    elif sibling == "directory":
+        path.mkdir()
+    else:
+        int8_file(path, -100, 99 if sibling == "narrow" else 300, 1 if sibling == "narrow" else 2)
+    process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "through" not in process.stdout
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (1, 2)])
+def test_another_model_under_the_lessons_name(warm, tmp_path, inputs, outputs):
+    """It has more inputs or outputs than the lesson's model."""
+    from tensorflow import keras
+
+    ends = [keras.Input([1], name=f"x{i}") for i in range(inputs)]
+    total = keras.layers.Add()(ends) if inputs > 1 else ends[0]
+    model = keras.Model(ends, [keras.layers.Dense(1, name=f"y{i}")(total) for i in range(outputs)])
+    (tmp_path / "saved_model").mkdir()
+    model.save(tmp_path / "saved_model/my_model.keras")
+    model.export(tmp_path / "saved_model/my_model", verbose=False)
+    samples = np.random.default_rng(0).normal(size=(20, 1)).astype("float32")
+    np.savez(tmp_path / "saved_model/my_model.samples.npz", **{f"x{i}": samples for i in range(2)})
+    for step in ["02_load_model.py", "03_convert_model.py", "04_deploy_tflite.py"]:
+        process = warm(step, cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, ""), step
+
+
+def test_a_model_whose_range_lies_elsewhere(warm, tmp_path):
+    from tensorflow import keras
+
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    (tmp_path / "saved_model").mkdir()
+    model.export(tmp_path / "saved_model/my_model", verbose=False)
+    for low in (-100, -201):
+        samples = np.arange(low, low + 100, dtype="float32").reshape(-1, 1)
+        np.save(tmp_path / "saved_model/my_model.samples.npy", samples)
+        for step in ["03_convert_model.py", "04_deploy_tflite.py"]:
+            process = warm(step, cwd=tmp_path)
+            assert (process.returncode, process.stderr) == (0, ""), step
+        assert not (tmp_path / "saved_model/my_model.steps.png").exists()
