@@ -17,7 +17,7 @@ from backstage import artifacts, script
 args = script.start(
     "Load a Keras archive, look inside and draw it.",
     model=script.argument(
-        "saved_model/my_model.keras", "a Keras archive: .keras, .h5", artifacts.archive
+        "saved_model/my_model.keras", "a Keras archive: .keras, .h5", artifacts.require_archive
     ),
 )
 with script.quiet_start():
@@ -69,7 +69,7 @@ if lesson:
 
 # %%
 if lesson:
-    artifacts.model(saved_path)
+    artifacts.require_model(saved_path)
     with archives.explained(saved_path):
         serving = tf.saved_model.load(saved_path).signatures["serving_default"]
     print(f"signature serving_default of {saved_path}")

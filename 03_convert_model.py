@@ -21,7 +21,7 @@ from backstage import artifacts, script
 
 args = script.start(
     "Convert a model to TensorFlow Lite and verify it.",
-    model=script.argument("saved_model/my_model", "a SavedModel or Keras archive", artifacts.model),
+    model=script.argument("saved_model/my_model", "SavedModel or archive", artifacts.require_model),
     samples=script.option("FILE", "typical inputs, .npy or .npz (default: MODEL.samples.npy)"),
     test=script.option("FILE", "inputs and right answers, .npz (default: MODEL.test.npz)"),
     signature=script.option("NAME", "which of a SavedModel's signatures"),
@@ -44,12 +44,11 @@ with script.quiet_start():
 # %%
 from backstage import models, samples
 
-model = models.open(args.model, args.signature, args.batch, args.output)
+model = models.load(args.model, args.signature, args.batch, args.output)
 saved_path, key = model.directory, model.signature
 print(f"model {model.path}, signature {key}")
-
 file = args.samples or samples.find(artifacts.stem(args.model), "samples")
-typical = samples.typical(file, model) if file else samples.at_random(model.inputs)
+typical = samples.for_calibration(file, model) if file else samples.at_random(model.inputs)
 test = args.test or samples.find(artifacts.stem(args.model), "test")
 
 # %% [markdown]
@@ -177,7 +176,8 @@ from backstage import inside, litert, pictures
 
 np.set_printoptions(precision=5, suppress=True, linewidth=94)
 ends = [*model.inputs.values(), *model.outputs.values()]
-lesson = args.model == "saved_model/my_model" and [end.shape[1:] for end in ends] == 2 * [(1,)]
+shapes = [end.shape and end.shape[1:] for end in ends]
+lesson = artifacts.stem(args.model) == "saved_model/my_model" and shapes == [(1,), (1,)]
 contents = {variant: inside.read(path) for variant, path in table.files.items() if lesson}
 for variant in [name for name in ("float32", "full integer") if name in contents]:
     print(f"inside {table.files[variant]}")

@@ -19,7 +19,7 @@ from backstage import artifacts, script
 args = script.start(
     "Run a .tflite file with LiteRT.",
     install="ai-edge-litert",
-    model=script.argument("saved_model/my_model.tflite", "a .tflite file", artifacts.tflite),
+    model=script.argument("saved_model/my_model.tflite", "the file", artifacts.require_tflite),
     input=script.option("FILE", "its inputs, samples first: .npy or .npz (default: random)"),
     test=script.option("FILE", "inputs and right answers, .npz: how many are right here?"),
 )
@@ -59,9 +59,7 @@ input_details = interpreter.get_input_details()
 output_details = interpreter.get_output_details()
 print("input details:")
 pprint.pp(input_details[:1], width=96)
-sizes = [
-    [tensor["shape"].tolist()[1:] for tensor in side] for side in (input_details, output_details)
-]
+sizes = [[t["shape"].tolist()[1:] for t in side] for side in (input_details, output_details)]
 lesson = os.path.basename(args.model).startswith("my_model.") and sizes == [[[1]], [[1]]]
 
 inputs, outputs = litert.names(interpreter)  # the same, by the names of the signature
@@ -89,7 +87,7 @@ if args.test:
     test = test.together(takes, litert.answer_bytes(outputs))
     runs = test.runs[:3]
 elif args.input:
-    runs, left = samples.given(args.input, takes, args.model)
+    runs, left = samples.for_deployment(args.input, takes, args.model)
     if left:
         print(f"left out the last {left} of {args.input}: too few for one more run")
 else:

@@ -17,14 +17,14 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 	2>/dev/null),missing)
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
-rooms := $(wildcard backstage/*.py)
+modules := $(wildcard backstage/*.py)
 extra := .venv/extra-$(version)
 # LiteRT.js has a build for browsers with relaxed SIMD and one for others.
 builds := litert_wasm_internal litert_wasm_compat_internal
 # A program's own directory, in its list of where libraries lie
 beside := $(if $(filter Darwin,$(shell uname -s)),@loader_path,$$ORIGIN)
 
-.PHONY: all book book-texts deploy browser microcontroller native notebooks test bench fuzz clean help graphviz
+.PHONY: all book book-texts deploy browser microcontroller native compiler notebooks test bench fuzz clean help graphviz
 .DELETE_ON_ERROR:
 
 all: deploy
@@ -32,10 +32,10 @@ all: deploy
 # One run of a pattern rule makes all its targets; here % stands for the last letter of my_model.
 saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy \
 saved_model/my_mode%.training.png: \
-		01_create_model.py $(rooms) | $(installed)
+		01_create_model.py $(modules) | $(installed)
 	.venv/bin/python 01_create_model.py
 
-saved_model/my_model.png: 02_load_model.py $(rooms) saved_model/my_model.keras \
+saved_model/my_model.png: 02_load_model.py $(modules) saved_model/my_model.keras \
 		saved_model/my_model/saved_model.pb | graphviz
 	.venv/bin/python 02_load_model.py
 
@@ -44,20 +44,27 @@ saved_model/my_model.cmdline.tflite: convert-tflite.sh saved_model/my_model/save
 
 saved_model/my_mode%.tflite saved_model/my_mode%.quant.tflite saved_model/my_mode%.dynamic.tflite \
 saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
-		03_convert_model.py $(rooms) saved_model/my_mode%/saved_model.pb \
+		03_convert_model.py $(modules) saved_model/my_mode%/saved_model.pb \
 		saved_model/my_mode%.samples.npy
 	.venv/bin/python 03_convert_model.py
 
-# The last step leaves no file behind, so it runs every time.
-deploy: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
+# Three steps need the first only, so they run side by side, each with its output in one piece. What
+# make 3.81 of macOS does not know, it leaves out: there they run one after another.
+.PHONY: middle
+middle: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
 		saved_model/my_model.int8.tflite saved_model/my_model.variants.png
+	@:
+
+# The last step leaves no file behind, so it runs every time.
+deploy: saved_model/my_model.keras saved_model/my_model/saved_model.pb | graphviz
+	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-j3 --output-sync) middle
 	.venv/bin/python 04_deploy_tflite.py
 
 browser: build/browser $(extra)-browser
 	@.venv/bin/python browser/serve.py
 
 # The page wants files with a fixed batch, so they are converted anew.
-build/browser: $(wildcard browser/*) 03_convert_model.py $(rooms) saved_model/my_model/saved_model.pb \
+build/browser: $(wildcard browser/*) 03_convert_model.py $(modules) saved_model/my_model/saved_model.pb \
 		saved_model/my_model.samples.npy
 	@command -v npm >/dev/null || { echo "npm is missing. Install it with" \
 	  "'sudo apt-get install npm' or 'brew install node'." >&2; exit 1; }
@@ -72,6 +79,7 @@ build/browser: $(wildcard browser/*) 03_convert_model.py $(rooms) saved_model/my
 	cp $(foreach build,$(builds),build/npm/node_modules/@litertjs/core/wasm/$(build).*) \
 	  build/browser.new/litert/wasm
 	.venv/bin/python 03_convert_model.py --batch 1 --output build/browser.new/my_model
+	rm build/browser.new/*.png
 	rm -rf $@
 	mv build/browser.new $@
 
@@ -79,14 +87,16 @@ microcontroller: $(extra)-microcontroller \
 		$(if $(MODEL),,saved_model/my_model.tflite saved_model/my_model.int8.tflite)
 	@.venv/bin/python microcontroller/run.py $(MODEL)
 
-native: build/native/deploy saved_model/my_model.tflite saved_model/my_model.quant.tflite \
+native: compiler build/native/deploy saved_model/my_model.tflite saved_model/my_model.quant.tflite \
 		saved_model/my_model.dynamic.tflite saved_model/my_model.int8.tflite
 	@for file in $(filter %.tflite,$^); do build/native/deploy $$file 150 || exit; done
 
-# The program looks for the library in its own directory, so that both can be copied elsewhere.
-build/native/deploy: $(wildcard native/*) $(installed)
+compiler:
 	@command -v $(CC) >/dev/null || { echo "$(CC) is missing. Install a C compiler with" \
 	  "'sudo apt-get install gcc' or 'xcode-select --install'." >&2; exit 1; }
+
+# The program looks for the library in its own directory, so that both can be copied elsewhere.
+build/native/deploy: $(wildcard native/*) $(installed) | compiler
 	mkdir -p build/native
 	cp .venv/lib/python$(version)/site-packages/ai_edge_litert/libLiteRt.* build/native
 	$(CC) -std=c11 -O2 -Wall -Wextra -pedantic -o $@ native/deploy.c -Lbuild/native -lLiteRt -lm \

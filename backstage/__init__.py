@@ -1,1 +1,1 @@
-"""What the four stages stand on: each room answers one question, said in its first line."""
+"""What the four stages stand on: each module answers one question, said in its first line."""

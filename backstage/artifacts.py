@@ -19,7 +19,7 @@ def is_archive(path):
     return path.lower().endswith(ARCHIVES)
 
 
-def archive(path):
+def require_archive(path):
     """Raise `Failure` if a Keras archive is not there, or something else is."""
     if os.path.isdir(path) and not is_archive(path):
         way_out = script.command(2, f"{stem(path)}.keras")
@@ -27,13 +27,13 @@ def archive(path):
     _require(path, 1, "archive")
 
 
-def model(path):
+def require_model(path):
     """Raise `Failure` if a SavedModel or a Keras archive is not there."""
-    file = path if is_archive(path) else f"{path.rstrip('/')}/saved_model.pb"
+    file = path if is_archive(path) else f"{_bare(path)}/saved_model.pb"
     _require(file, 1, "model")
 
 
-def tflite(path):
+def require_tflite(path):
     """Raise `Failure` if a `.tflite` file is not there."""
     _require(path, 3, ".tflite file")
 
@@ -51,10 +51,15 @@ def stem(path):
     """
     if is_archive(path):
         return os.path.splitext(path)[0]
-    if os.path.basename(path.rstrip("/")) in (".", ".."):
+    if os.path.basename(_bare(path)) in (".", ".."):
         directory, name = os.path.split(os.path.abspath(path))
         return os.path.join(os.path.relpath(directory), name)
-    return path.rstrip("/")
+    return _bare(path)
+
+
+def _bare(path):
+    """Return a path without the separators of this system at its end."""
+    return path.rstrip(f"/{os.sep}")
 
 
 @contextlib.contextmanager
@@ -121,8 +126,15 @@ def identity(path):
 
 
 def relative(path, name):
-    """Return a path as seen from the directory of NAME, with `/` on every system."""
-    return os.path.relpath(path, os.path.dirname(name) or ".").replace(os.sep, "/")
+    """Return a path as seen from the directory of NAME, with `/` on every system.
+
+    On Windows one of another drive stays whole.
+    """
+    try:
+        path = os.path.relpath(path, os.path.dirname(name) or ".")
+    except ValueError:
+        path = os.path.abspath(path)
+    return path.replace(os.sep, "/")
 
 
 def packed(array):

@@ -17,7 +17,7 @@ from backstage import archives, artifacts, samples, script
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 
 
-def open(path, signature=None, batch=None, output=None):
+def load(path, signature=None, batch=None, output=None):
     """Open a model to convert.
 
     Args:

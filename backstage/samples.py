@@ -143,7 +143,7 @@ def _load(path):
         raise ValueError(message) from error
 
 
-def typical(path, model):
+def for_calibration(path, model):
     """Read the inputs of stage 3: a run takes one sample, or as many as the first axis fixes.
 
     Of more than a thousand samples, a thousand are drawn by a seeded permutation: taking every
@@ -229,7 +229,7 @@ def test_set(path, model, inputs, outputs):
     return Typical(path, max(counts.values()), runs, numbers), labels
 
 
-def given(path, inputs, model):
+def for_deployment(path, inputs, model):
     """Read the inputs of stage 4: a run takes all samples, or as many as the first axis fixes.
 
     An input without an axis for samples takes one by one.

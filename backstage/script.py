@@ -41,7 +41,7 @@ def again():
     """Return what to do to try the same once more: the command that was given, or a cell to run."""
     if in_notebook():
         return "run this cell again"
-    return f"run again: python {shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])}"
+    return f"run again: python {_joined([os.path.basename(sys.argv[0]), *sys.argv[1:]])}"
 
 
 def command(stage, *arguments):
@@ -57,7 +57,12 @@ def command(stage, *arguments):
         "03_convert_model.py",
         "04_deploy_tflite.py",
     ]
-    return f"python {shlex.join([scripts[stage - 1], *arguments])}"
+    return f"python {_joined([scripts[stage - 1], *arguments])}"
+
+
+def _joined(words):
+    """Return words as the shell of this system takes them."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def brief(error):
@@ -133,7 +138,9 @@ def start(description, install="-r requirements.txt", **options):
     if not in_notebook():
         sys.excepthook = report
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(line_buffering=True)  # pipes and files see each line at once
+            # Pipes and files see each line at once, and no name ends a script that a terminal's
+            # encoding lacks, such as cp949.
+            sys.stdout.reconfigure(line_buffering=True, errors="replace")
         signal.signal(signal.SIGINT, Interrupt(parser.prog))
     values = parser.parse_args([] if in_notebook() else None)
     for name in filter(checks.get, checks):

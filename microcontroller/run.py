@@ -18,7 +18,7 @@ args = script.start(
     model=script.argument(
         "saved_model/my_model",
         "NAME of NAME.tflite and its variants",
-        lambda name: artifacts.tflite(f"{name}.tflite"),
+        lambda name: artifacts.require_tflite(f"{name}.tflite"),
     ),
 )
 
@@ -155,7 +155,7 @@ for variant, suffix in VARIANTS.items():
             name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
             for name, tensor in inputs.items()
         }
-        runs = samples.given(samples_file, takes, path)[0][:100]
+        runs = samples.for_deployment(samples_file, takes, path)[0][:100]
     else:
         runs = [{name: litert.random_input(inputs[name], name) for name in inputs}]
     try:

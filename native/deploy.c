@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
   check(LiteRtCreateEnvironment(1, &cpu_only, &environment));
   if (content == MAP_FAILED ||
       LiteRtCreateModelFromBuffer(environment, content, content_bytes, &model))
-    fail("this is no .tflite file, or a damaged one. Make it anew: python 03_convert_model.py");
+    fail("damaged, no .tflite file, or too odd for LiteRT's C API. Try 04_deploy_tflite.py");
   check(LiteRtCreateOptions(&options));
   check(LiteRtSetOptionsHardwareAccelerators(options, kLiteRtHwAcceleratorCpu));
   check(LiteRtCreateCompiledModel(environment, model, options, &compiled));
@@ -117,9 +117,9 @@ int main(int argc, char **argv) {
     tensor->signature = *layout;
     tensor->dtype = find_dtype(tensor->type.element_type);
     if (!tensor->dtype)
-      fail("%s holds text or a rare dtype. Use 04_deploy_tflite.py --input FILE", tensor->name);
+      fail("%.60s holds text or a rare dtype. Use 04_deploy_tflite.py --input FILE", tensor->name);
     if (layout->rank > LITERT_TENSOR_MAX_RANK)
-      fail("%s has more than %d sizes. Is the file whole?", tensor->name, LITERT_TENSOR_MAX_RANK);
+      fail("%.60s has more than %d sizes. Is the file whole?", tensor->name, LITERT_TENSOR_MAX_RANK);
     check(LiteRtGetQuantizationTypeId(tensor->handle, &kind));
     if (kind == kLiteRtQuantizationPerTensor && tensor->dtype->whole && tensor->dtype->bytes < 8)
       check(LiteRtGetPerTensorQuantization(tensor->handle, &tensor->quantization));
@@ -160,7 +160,7 @@ int main(int argc, char **argv) {
     }
     check(LiteRtGetTensorBufferPackedSize(buffers[i], &bytes));
     check(LiteRtGetTensorBufferSize(buffers[i], &room));
-    if (bytes > room) fail("%s does not fit its memory. Is the file whole?", tensors[i].name);
+    if (bytes > room) fail("%.60s does not fit its memory. Is the file whole?", tensors[i].name);
     tensors[i].count = bytes / tensors[i].dtype->bytes;
   }
 
@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
         fail("'%.60s' is no number. Give numbers, such as 150", argv[next - 1]);
       long double q = quantized ? quantize(tensor->dtype, tensor->quantization, value) : value;
       if (!store(tensor->dtype, data, j, q))
-        fail("%s is %s and cannot hold %.9Lg. Give another value", tensor->name,
+        fail("%.60s is %s and cannot hold %.9Lg. Give another value", tensor->name,
              tensor->dtype->name, value);
     }
     check(LiteRtUnlockTensorBuffer(buffers[i]));

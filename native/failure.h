@@ -8,6 +8,8 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,15 @@ static int terminal, messages[2] = {-1, -1};
 
 static void release(void);  // the program's: it destroys what LiteRT holds
 
+// LiteRT throws C++ exceptions on some damaged files, which end here.
+static void aborted(int number) {
+  static const char reason[] = ": LiteRT gives up on this file. Make it anew\n";
+  (void)number;
+  bool said = write(terminal, subject, strlen(subject)) > 0;
+  said = write(terminal, reason, sizeof reason - 1) > 0 && said;
+  _exit(said ? EXIT_FAILURE : 2);
+}
+
 // Return the file that is given.
 static const char *begin(int argc, char **argv) {
   if (argc < 2) {
@@ -29,6 +40,11 @@ static const char *begin(int argc, char **argv) {
     exit(EXIT_FAILURE);
   }
   subject = argv[1];
+  // What is closed of 0 to 2 is opened so that writing fails: nothing else may get its number.
+  int spare = open("/dev/null", O_RDONLY);
+  while (spare >= 0 && spare <= STDERR_FILENO) spare = open("/dev/null", O_RDONLY);
+  if (spare >= 0) close(spare);
+  signal(SIGABRT, aborted);
   report = open_memstream(&report_text, &report_length);
   terminal = dup(STDERR_FILENO);
   if (!report) abort();  // there is no memory for anything
@@ -47,16 +63,18 @@ static void end(void) {
 
 // Say in one line what is wrong and what to do.
 static _Noreturn void fail(const char *format, ...) {
-  char line[1000];
+  char line[PATH_MAX + 1000];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(line, sizeof line, format, arguments);
+  int length = snprintf(line, PATH_MAX, "%s: ", subject);
+  length = length < PATH_MAX ? length : PATH_MAX - 1;
+  vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
   va_end(arguments);
-  for (char *c = line; *c; c++)  // a name in a file may hold anything
+  for (char *c = line; *c; c++)  // the name of a file or a tensor may hold anything
     if (iscntrl((unsigned char)*c)) *c = ' ';
   end();
   free(report_text);
-  fprintf(stderr, "%s: %s\n", subject, line);
+  fprintf(stderr, "%s\n", line);
   exit(EXIT_FAILURE);
 }
 

@@ -13,13 +13,13 @@ typedef struct {
   const char *name;
   size_t bytes;
   bool whole;       // it holds no fractions
-  double low, end;  // what it holds is at least low and less than end
+  double low, end;  // a whole number is at least low and less than end, others closer to 0 than end
 } Dtype;
 
 static const Dtype DTYPES[] = {
-    {kLiteRtElementTypeFloat32, "float32", 4, false, -0x1.ffffffp127, 0x1.ffffffp127},
-    {kLiteRtElementTypeFloat64, "float64", 8, false, -INFINITY, INFINITY},
-    {kLiteRtElementTypeFloat16, "float16", 2, false, -65520, 65520},
+    {kLiteRtElementTypeFloat32, "float32", 4, false, 0, 0x1.ffffffp127},
+    {kLiteRtElementTypeFloat64, "float64", 8, false, 0, INFINITY},
+    {kLiteRtElementTypeFloat16, "float16", 2, false, 0, 65520},
     {kLiteRtElementTypeInt8, "int8", 1, true, -0x1p7, 0x1p7},
     {kLiteRtElementTypeInt16, "int16", 2, true, -0x1p15, 0x1p15},
     {kLiteRtElementTypeInt32, "int32", 4, true, -0x1p31, 0x1p31},
@@ -56,7 +56,7 @@ static double from_float16(uint16_t bits) {
 static uint16_t to_float16(double number) {
   int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the steps stay 2^-24
   int steps = (int)rint(ldexp(fabs(number), 10 - exponent));
-  return (uint16_t)((number < 0) << 15 | (((exponent + 14) << 10) + steps));
+  return (uint16_t)((signbit(number) ? 1 : 0) << 15 | (((exponent + 14) << 10) + steps));
 }
 
 // Return the i-th number as it is stored. A long double holds each int64 exactly.
@@ -78,8 +78,11 @@ static long double stored(const Dtype *dtype, const void *data, size_t i) {
 
 // Store the i-th number if the dtype holds it; return whether it does.
 static bool store(const Dtype *dtype, void *data, size_t i, long double number) {
-  if (number < dtype->low || number >= dtype->end) return false;
-  if (dtype->whole && number != rintl(number)) return false;
+  if (dtype->whole) {
+    if (number < dtype->low || number >= dtype->end || number != rintl(number)) return false;
+  } else if (fabsl(number) >= dtype->end || isinf((double)number)) {
+    return false;
+  }
   switch (dtype->type) {
     case kLiteRtElementTypeFloat32: ((float *)data)[i] = (float)number; break;
     case kLiteRtElementTypeFloat64: ((double *)data)[i] = (double)number; break;

@@ -356,7 +356,7 @@ def main():
     figures["seconds"] = time.perf_counter() - start
     print(f"\nmeasured in {figures['seconds']:.0f} s")
     Path("build").mkdir(exist_ok=True)
-    Path("build/benchmark.json").write_text(json.dumps(figures, indent=1))
+    Path("build/benchmark.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -53,14 +53,17 @@ def run(script, *arguments, cwd, prepare=None, **environment):
     """
     command = [sys.executable] if str(script).endswith(".py") else ["sh"]
     scripts = Path(sys.executable).parent  # where tflite_convert is
-    environment = {"PATH": f"{scripts}:{os.environ['PATH']}"} | environment
+    environment = {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONIOENCODING": "utf-8",
+    } | environment
     return subprocess.run(
         [*command, REPOSITORY / script, *map(str, arguments)],
         cwd=cwd,
         preexec_fn=prepare,
         env=os.environ | environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
     )
 
@@ -129,7 +132,8 @@ class Warm:
                 process.kill()
                 raise TimeoutError(f"{script} {arguments} did not end within {timeout} s")
             stdout, stderr = (
-                Path(output, name).read_text(errors="replace") for name in ("stdout", "stderr")
+                Path(output, name).read_text(encoding="utf-8", errors="replace")
+                for name in ("stdout", "stderr")
             )
         return subprocess.CompletedProcess([script, *arguments], process.exitcode, stdout, stderr)
 
@@ -156,7 +160,7 @@ class SignalAtStep:
                     os.kill(os.getpid(), self.number)
 
         sys.addaudithook(hook)
-        atexit.register(lambda: Path(self.log).write_text("\n".join(log)))
+        atexit.register(lambda: Path(self.log).write_text("\n".join(log), encoding="utf-8"))
 
 
 def steps_on_files(warm, tmp_path, script, *arguments, most):
@@ -201,6 +205,8 @@ def pipeline(tmp_path_factory):
     directory = tmp_path_factory.mktemp("pipeline")
     processes = {}
     for step in STEPS:
+        if step.endswith(".sh") and not shutil.which("sh"):
+            continue  # as on Windows without Git Bash
         processes[step] = run(step, cwd=directory)
         assert processes[step].returncode == 0, processes[step].stderr
     return directory, processes

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import re
+import re
 import shutil
 import subprocess
 import sys
@@ -242,6 +243,35 @@ def test_int64_is_exact(program, tmp_path):
     )
 
 
+def test_floats_at_their_limits(program, tmp_path):
+    """What rounds to infinity is refused, and the sign of zero is kept."""
+    for dtype, limit, beyond in [
+        (tf.float16, "-65504", "-65520"),
+        (tf.float32, "-3.4028235e38", "-3.4028236e38"),
+        (tf.float64, "-1.79e308", "-1.8e308"),
+    ]:
+        path = tmp_path / f"{dtype.name}.tflite"
+        path.write_bytes(converted(lambda x: tf.cast(x, tf.float32), spec([2], dtype)))
+        process = deploy(program, path, limit, "-0")
+        assert process.returncode == 0, process.stderr
+        assert re.search(rb"^input  \w+: -[\d.e+]+ -0$", process.stdout, re.MULTILINE)
+        assert_one_line(deploy(program, path, beyond), f"is {dtype.name} and cannot hold")
+
+
+def test_closed_streams_get_nothing_else(plain, pipeline):
+    path = pipeline[0] / "saved_model/my_model.tflite"
+    process = deploy(plain, path, "150", preexec_fn=lambda: os.close(1))
+    assert (process.returncode, process.stdout) == (1, b"")
+    assert process.stderr == b"deploy cannot print: Bad file descriptor\n"
+    process = deploy(plain, path, "150", preexec_fn=lambda: os.close(2))
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert b"output output_0: 15005.0" in process.stdout
+
+
+def test_odd_names_stay_in_one_line(program, tmp_path):
+    assert_one_line(deploy(program, tmp_path / "bad\nb\x1b.tflite"), "bad b .tflite: No such file")
+
+
 def assert_one_line(process, *phrases):
     """Check the failed process for one line on stderr that holds every phrase, and no more."""
     assert process.returncode == 1, process.stderr
@@ -252,7 +282,7 @@ def assert_one_line(process, *phrases):
         assert phrase in lines[0]
 
 
-NO_FILE = "this is no .tflite file, or a damaged one. Make it anew: python 03_convert_model.py"
+NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API. Try 04_deploy_tflite.py"
 
 
 def test_files_that_are_none(program, pipeline, tmp_path):
@@ -374,7 +404,7 @@ def test_files_that_do_not_run(program, tmp_path, name):
 
 def test_a_full_disk_is_reported(program, pipeline):
     path = pipeline[0] / "saved_model/my_model.tflite"
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         process = subprocess.run([program, path], stdout=full, stderr=subprocess.PIPE)
     assert process.returncode == 1
     assert process.stderr.decode() == "deploy cannot print: No space left on device\n"

@@ -89,7 +89,7 @@ def model(**inputs):
 )
 def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, calibrating):
     np.save(tmp_path / "x.npy", np.arange(2 * count).reshape(count, 2))
-    typical = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
+    typical = samples.for_calibration(tmp_path / "x.npy", model(x=((first, 2), "float32")))
     *single, several = typical.numbers if not first else [*typical.numbers, []]
     numbers = [number for run in single for number in run]
     assert len(numbers) == len(set(numbers)) == typical.count() == compared
@@ -106,7 +106,7 @@ def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, ca
         assert 0.4 * compared < odd < 0.6 * compared
         drawn = numbers[:50]
         assert drawn != sorted(drawn)
-    again = samples.typical(tmp_path / "x.npy", model(x=((first, 2), "float32")))
+    again = samples.for_calibration(tmp_path / "x.npy", model(x=((first, 2), "float32")))
     assert again.numbers == typical.numbers
 
 
@@ -114,9 +114,9 @@ def test_inputs_of_which_one_fixes_the_number_of_samples(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.arange(9).reshape(9, 1), b=np.arange(9).reshape(9, 1))
     for size in (1, 3):
         inputs = {"a": ((None, 1), "float32"), "b": ((size, 1), "float32")}
-        typical = samples.typical(tmp_path / "x.npz", model(**inputs))
+        typical = samples.for_calibration(tmp_path / "x.npz", model(**inputs))
         assert [len(run["a"]) for run in typical.runs] == [size] * (9 // size)
-        runs, left = samples.given(tmp_path / "x.npz", model(**inputs).inputs, "a.tflite")
+        runs, left = samples.for_deployment(tmp_path / "x.npz", model(**inputs).inputs, "a.tflite")
         assert ([len(run["a"]) for run in runs], left) == ([size] * (9 // size), 0)
         for run in [*runs, *typical.runs]:
             np.testing.assert_array_equal(run["a"], run["b"])
@@ -124,7 +124,7 @@ def test_inputs_of_which_one_fixes_the_number_of_samples(tmp_path):
 
 def test_a_file_of_runs_and_inputs_without_an_axis_for_samples(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((6, 1, 2)), scale=np.arange(6))
-    typical = samples.typical(
+    typical = samples.for_calibration(
         tmp_path / "x.npz", model(x=((None, 2), "float32"), scale=((), "float32"))
     )
     assert [run["x"].shape for run in typical.runs] == [(1, 2)] * 6
@@ -135,15 +135,17 @@ def test_given_takes_all_at_once_or_as_many_as_fit(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(10).reshape(5, 2))
     for shape, lengths, left in [((None, 2), [5], 0), ((2, 2), [2, 2], 1), ((1, None), [1] * 5, 0)]:
         inputs = model(x=(shape, "float32")).inputs
-        runs, over = samples.given(tmp_path / "x.npy", inputs, "a.tflite")
+        runs, over = samples.for_deployment(tmp_path / "x.npy", inputs, "a.tflite")
         assert ([len(run["x"]) for run in runs], over) == (lengths, left)
         np.testing.assert_array_equal(
             np.concatenate([run["x"] for run in runs]), np.arange(10).reshape(5, 2)[: sum(lengths)]
         )
-    runs, _ = samples.given(tmp_path / "x.npy", model(x=((2,), "float32")).inputs, "a.tflite")
+    runs, _ = samples.for_deployment(
+        tmp_path / "x.npy", model(x=((2,), "float32")).inputs, "a.tflite"
+    )
     assert [run["x"].tolist() for run in runs] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     with pytest.raises(script.Failure, match="too few samples for one run"):
-        samples.given(tmp_path / "x.npy", model(x=((6, 2), "float32")).inputs, "a.tflite")
+        samples.for_deployment(tmp_path / "x.npy", model(x=((6, 2), "float32")).inputs, "a.tflite")
 
 
 @pytest.mark.parametrize(
