@@ -5,7 +5,6 @@ import importlib.util
 import itertools
 import os
 import re
-import re
 import shutil
 import subprocess
 import sys
