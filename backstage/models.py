@@ -11,9 +11,11 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants  # TensorFlow has no public name for it
 
 from backstage import archives, artifacts, samples, script
 
+MANY = 100  # variables of a SavedModel: fewer are read in no time
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 
 
@@ -213,6 +215,34 @@ class Model:
         self._half = any(node.attr["T"].type == half for node in nodes if "T" in node.attr)
 
 
+def _spec(name, shape, dtype, batch=None):
+    """Return a `tf.TensorSpec`; if `batch` is given, that is the size of its first axis."""
+    shape = tf.TensorShape(shape)
+    if batch and shape.rank:
+        shape = [batch, *shape[1:]]
+    return tf.TensorSpec(shape, dtype, name)
+
+
+def _frozen(function, specs):
+    """Return a `tf.function` as it is, with its variables as constants.
+
+    Args:
+        function: a `tf.function` of tensors that returns a dict of tensors.
+        specs: its inputs, a list of `tf.TensorSpec`.
+    """
+    traced = function.get_concrete_function()
+    constant = convert_to_constants.convert_variables_to_constants_v2(traced)
+    graph = constant.graph.as_graph_def()
+    inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
+    names = sorted(traced.structured_outputs)  # the order of `tf.nest.flatten`
+
+    def call(*tensors):
+        answers = tf.import_graph_def(graph, dict(zip(inputs, tensors, strict=True)), outputs)
+        return dict(zip(names, answers, strict=True))
+
+    return tf.function(call, input_signature=specs, autograph=False)
+
+
 def _input(spec):
     """Return a `samples.Input` of a `tf.TensorSpec`."""
     shape = None if spec.shape.rank is None else tuple(spec.shape)
@@ -304,13 +334,9 @@ class Archive(Model):
     def _specs(self, batch=None):
         """Return what the Keras model takes as a list of `tf.TensorSpec`, with a batch if given."""
         tensors = keras.tree.flatten(archives.inputs(self._keras))
-        shapes = [
-            (batch or tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
-            for tensor in tensors
-        ]
         return [
-            tf.TensorSpec(shape, tensor.dtype, name=name)
-            for shape, tensor, name in zip(shapes, tensors, self._names(tensors), strict=True)
+            _spec(name, tensor.shape, tensor.dtype, batch)
+            for tensor, name in zip(tensors, self._names(tensors), strict=True)
         ]
 
     def _fixed(self, batch):
@@ -397,27 +423,33 @@ class SavedModel(Model):
         self._open(artifacts.stem(path), signature)
         self.right = f"the SavedModel's signature {self.signature}"
         taken = self._function.structured_input_signature[1]
-        specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in taken.items()]
-        if batch:
-            for spec in specs:
-                if spec.shape.rank and spec.shape[0] not in (None, batch):
-                    message = f"{path} takes {spec.shape[0]} samples a run, not {batch}"
-                    raise script.Failure(f"{message}: omit --batch")
-            specs = [
-                tf.TensorSpec(
-                    [batch, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype, spec.name
-                )
-                for spec in specs
-            ]
-            names = [spec.name for spec in specs]
+        for spec in taken.values():
+            if batch and spec.shape.rank and spec.shape[0] not in (None, batch):
+                message = f"{path} takes {spec.shape[0]} samples a run, not {batch}"
+                raise script.Failure(f"{message}: omit --batch")
+        specs = [_spec(name, spec.shape, spec.dtype, batch) for name, spec in taken.items()]
+        self._describe(self._function, specs)
+        self._has_weights = any(v.dtype.is_floating for v in self._function.variables)
+        frozen = self._worth_freezing()
+        if batch or frozen:
             function = tf.function(
-                lambda *tensors: self._function(**dict(zip(names, tensors, strict=True))),
+                lambda *tensors: self._function(**dict(zip(taken, tensors, strict=True))),
                 input_signature=specs,
                 autograph=False,
             )
-            self._save(function, self._loaded)
-        self._describe(self._function, specs)
-        self._has_weights = any(v.dtype.is_floating for v in self._function.variables)
+            with script.doing("saving it for the converter"), script.quiet():
+                self._save(_frozen(function, specs) if frozen else function, self._loaded)
+
+    def _worth_freezing(self):
+        """Return whether the variables shall be made constants, once for all conversions.
+
+        Each conversion reads variables anew, which takes most of the time where they are many.
+        Large ones would need much memory as constants, and tables of words are no variables.
+        """
+        variables = self._function.variables
+        resources = sum(end.dtype == tf.resource for end in self._function.captured_inputs)
+        size = sum(v.dtype.size * v.shape.num_elements() for v in variables)
+        return len(variables) >= MANY and size <= LARGE and resources <= len(variables)
 
     @contextlib.contextmanager
     def _changed(self, change):

@@ -23,7 +23,7 @@ from tensorflow import keras
 from tensorflow.keras import layers
 
 from backstage import samples
-from backstage.models import open as open_model
+from backstage.models import load as load_model
 
 RNG = np.random.default_rng(7)
 
@@ -152,7 +152,7 @@ def test_large_archives_are_converted_from_variables(warm, tmp_path):
 def test_a_model_answers_again_after_it_was_let_go_of(models, tmp_path):
     path, x = str(models / "normalization.keras"), RNG.normal(size=(2, 3)).astype("float32")
     expected = keras.models.load_model(path).predict(x, verbose=0)
-    model = open_model(path, output=str(tmp_path / "again"))
+    model = load_model(path, output=str(tmp_path / "again"))
     (name,) = model.inputs
     typical = samples.Typical(None, 2, [{name: row[None]} for row in x], [[0], [1]])
     for _ in range(2):
@@ -669,3 +669,28 @@ class Subclassed(keras.Model):
 
     def call(self, x):
         return self.dense(x)
+
+
+@pytest.mark.parametrize(("depth", "batch"), [(50, None), (50, 2), (20, None)])
+def test_many_variables_are_made_constants_once(tmp_path, depth, batch):
+    """Names, answers and shapes stay; a SavedModel of few variables is converted as it is."""
+    first, second = keras.Input([3], name="first"), keras.Input([3], name="second")
+    x = keras.layers.Subtract()([first, second])
+    for _ in range(depth):
+        x = keras.layers.Dense(3)(x)
+    outputs = {"wide": keras.layers.Dense(2)(x), "narrow": keras.layers.Dense(1)(x)}
+    path = str(tmp_path / "net")
+    keras.Model({"first": first, "second": second}, outputs).export(path, verbose=False)
+
+    model = load_model(path, batch=batch, output=str(tmp_path / "out"))
+    assert (model.directory == path) == (depth == 20)
+    loaded = [tf.saved_model.load(model.directory), tf.saved_model.load(path)]
+    saved, original = (each.signatures["serving_default"] for each in loaded)
+    assert len(saved.variables) == (0 if depth == 50 else len(original.variables))
+    values = {name: tf.constant(RNG.normal(size=(2, 3)), tf.float32) for name in model.inputs}
+    assert set(values) == {"first", "second"}
+    answers, right = saved(**values), original(**values)
+    assert set(answers) == set(right) == set(model.outputs) == {"wide", "narrow"}
+    for name, answer in answers.items():
+        np.testing.assert_allclose(answer, right[name], rtol=1e-5, atol=1e-12)
+    assert all(spec.shape[0] == batch for spec in saved.structured_input_signature[1].values())

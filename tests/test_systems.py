@@ -1,0 +1,69 @@
+"""What would differ on Windows and macOS, as far as it can be tried on another system."""
+
+import ntpath
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+
+import pytest
+from conftest import REPOSITORY
+
+from backstage import artifacts, script
+
+SCRIPTS = sorted(REPOSITORY.glob("0*.py"))
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Have the modules see Windows's paths and name."""
+    system = types.SimpleNamespace(path=ntpath, sep="\\", name="nt")
+    monkeypatch.setattr(artifacts, "os", system)
+    monkeypatch.setattr(script, "os", system)
+
+
+def test_paths_of_windows(windows):
+    for path in ["models\\net\\", "models\\net/", "models\\net", "models\\net.keras"]:
+        assert artifacts.stem(path) == "models\\net"
+    assert artifacts.relative("models\\net", "models\\net") == "net"
+    assert artifacts.relative("models\\net", "other\\far") == "../models/net"
+    assert artifacts.relative("D:\\models\\net", "C:\\other\\far") == "D:/models/net"
+
+
+def test_commands_for_shells_of_windows(windows):
+    assert script.command(3, "models\\net.keras") == "python 03_convert_model.py models\\net.keras"
+    command = script.command(3, "my models\\net.keras")
+    assert command == 'python 03_convert_model.py "my models\\net.keras"'
+
+
+@pytest.mark.parametrize(
+    "path", [*SCRIPTS, *REPOSITORY.glob("backstage/*.py")], ids=lambda p: p.name
+)
+def test_nothing_is_called_that_windows_lacks(path):
+    """Source: the pages of `os`, `signal` and `subprocess`, by "Availability"."""
+    missing = r"os\.(fork|getuid|kill|mkfifo|chown|uname|wait4)\b|SIG(KILL|HUP|ALRM)|preexec_fn"
+    missing += r"|import (fcntl|pwd|resource|termios)|/dev/|/tmp"
+    assert not re.findall(missing, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii"])
+def test_output_in_encodings_of_terminals(pipeline, tmp_path, encoding):
+    """What a terminal's encoding lacks becomes a question mark, and ends nothing."""
+    name = "모델 é ☃.tflite"
+    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path / name)
+    for command in [["01_create_model.py", "--epochs", "1"], ["04_deploy_tflite.py", name]]:
+        process = subprocess.run(
+            [sys.executable, REPOSITORY / command[0], *command[1:]],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == b""
+        text = process.stdout.decode(encoding)
+        if command[0].startswith("01") and encoding == "cp949":
+            assert "?" not in text
+    shown = {"cp949": "모델 ? ?", "cp1252": "?? é ?", "ascii": "?? ? ?"}[encoding]
+    assert f"model  {shown}.tflite" in text
