@@ -232,13 +232,26 @@ def _frozen(function, specs):
     """
     traced = function.get_concrete_function()
     constant = convert_to_constants.convert_variables_to_constants_v2(traced)
-    graph = constant.graph.as_graph_def()
     inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
     names = sorted(traced.structured_outputs)  # the order of `tf.nest.flatten`
+    graph = constant.graph.as_graph_def()
+    return _imported(graph, inputs, dict(zip(names, outputs, strict=True)), specs)
+
+
+def _imported(graph, inputs, outputs, specs):
+    """Return a `tf.function` of tensors, which returns a dict, that computes what a graph does.
+
+    Args:
+        graph: a `GraphDef` without variables.
+        inputs: the names of its input tensors.
+        outputs: a dict from the names of outputs to those of tensors.
+        specs: the inputs, a list of `tf.TensorSpec`.
+    """
 
     def call(*tensors):
-        answers = tf.import_graph_def(graph, dict(zip(inputs, tensors, strict=True)), outputs)
-        return dict(zip(names, answers, strict=True))
+        given = dict(zip(inputs, tensors, strict=True))
+        answers = tf.import_graph_def(graph, given, list(outputs.values()))
+        return dict(zip(outputs, answers, strict=True))
 
     return tf.function(call, input_signature=specs, autograph=False)
 
@@ -513,23 +526,25 @@ class SavedModel(Model):
         self.directory, self.signature, self._function = directory, key, signatures[key]
 
     def _freeze(self, directory):
-        """Copy a SavedModel with its variables as constants.
+        """Copy a SavedModel with its variables as constants, and return the copy's directory.
 
         The slots of Keras 2's older optimizers can only be read by TensorFlow's v1 loader.
         """
-        v1, copy = tf.compat.v1, f"{self._aside()}/frozen"
+        v1 = tf.compat.v1
         with tf.Graph().as_default(), v1.Session() as session:
             served = v1.saved_model.load(session, ["serve"], directory)
             ends = served.signature_def["serving_default"]
-            nodes = [tensor.name.split(":")[0] for tensor in ends.outputs.values()]
+            inputs, outputs = (
+                {name: tensor.name for name, tensor in side.items()}
+                for side in (ends.inputs, ends.outputs)
+            )
+            nodes = [name.split(":")[0] for name in outputs.values()]
             constant = v1.graph_util.convert_variables_to_constants(
                 session, session.graph_def, nodes
             )
-        with tf.Graph().as_default() as graph, v1.Session() as session:
-            tf.import_graph_def(constant, name="")
-            inputs, outputs = (
-                {name: graph.get_tensor_by_name(tensor.name) for name, tensor in side.items()}
-                for side in (ends.inputs, ends.outputs)
-            )
-            v1.saved_model.simple_save(session, copy, inputs, outputs)
-        return copy
+        specs = [
+            tf.TensorSpec(tf.TensorShape(tensor.tensor_shape), tf.as_dtype(tensor.dtype), name)
+            for name, tensor in ends.inputs.items()
+        ]
+        self._save(_imported(constant, list(inputs.values()), outputs, specs), None)
+        return self.directory
