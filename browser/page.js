@@ -50,6 +50,7 @@ const TEXTS = {
 };
 const language = navigator.language.startsWith("ko") ? "ko" : "en";
 const texts = TEXTS[language];
+const shown = (name) => texts.names?.[name] ?? name;
 const $ = (id) => document.getElementById(id);
 
 function element(tag, content = [], attributes = {}) {
@@ -114,8 +115,7 @@ async function answer(model, x) {
 }
 
 async function open(variant) {
-  const title = element("h3", texts.names?.[variant.name] ?? variant.name);
-  const card = element("li", title, { style: `--mark: ${variant.color}` });
+  const card = element("li", element("h3", shown(variant.name)), { style: `--mark: ${variant.color}` });
   variant.answer = element("p", "…", { "data-variant": variant.name });
   card.append(variant.answer);
   $("variants").append(card);
@@ -199,7 +199,7 @@ async function plot() {
       parts.push(drawing("circle", { cx: across(x), cy: up(y), r: 4, fill: color }));
     }
     parts.push(drawing("circle", { cx: across(410), cy: up(16000) + 20 * index, r: 4, fill: color }));
-    parts.push(text(across(410) + 11, up(16000) + 4 + 20 * index, "start", name));
+    parts.push(text(across(410) + 11, up(16000) + 4 + 20 * index, "start", shown(name)));
   }
   parts.push(line(0, up(0), 0, up(60005), "now"));
   $("plot").append(...parts);
