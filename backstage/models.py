@@ -15,7 +15,8 @@ from tensorflow.python.framework import convert_to_constants  # TensorFlow has n
 
 from backstage import archives, artifacts, samples, script
 
-MANY = 100  # variables of a SavedModel: fewer are read in no time
+MANY = 300  # variables of a SavedModel: fewer are read in little time
+BRANCHES = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 
 
@@ -231,7 +232,9 @@ def _frozen(function, specs):
         specs: its inputs, a list of `tf.TensorSpec`.
     """
     traced = function.get_concrete_function()
-    constant = convert_to_constants.convert_variables_to_constants_v2(traced)
+    constant = convert_to_constants.convert_variables_to_constants_v2(
+        traced, lower_control_flow=False
+    )
     inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
     names = sorted(traced.structured_outputs)  # the order of `tf.nest.flatten`
     graph = constant.graph.as_graph_def()
@@ -250,7 +253,7 @@ def _imported(graph, inputs, outputs, specs):
 
     def call(*tensors):
         given = dict(zip(inputs, tensors, strict=True))
-        answers = tf.import_graph_def(graph, given, list(outputs.values()))
+        answers = tf.import_graph_def(graph, given, list(outputs.values()), name="")
         return dict(zip(outputs, answers, strict=True))
 
     return tf.function(call, input_signature=specs, autograph=False)
@@ -450,19 +453,27 @@ class SavedModel(Model):
                 input_signature=specs,
                 autograph=False,
             )
-            with script.doing("saving it for the converter"), script.quiet():
-                self._save(_frozen(function, specs) if frozen else function, self._loaded)
+            if frozen:
+                try:
+                    function = _frozen(function, specs)
+                except Exception:  # it changes a variable, or asks for more than its value
+                    frozen = False
+            if batch or frozen:
+                with script.doing("saving it for the converter"), script.quiet():
+                    self._save(function, self._loaded)
 
     def _worth_freezing(self):
         """Return whether the variables shall be made constants, once for all conversions.
 
         Each conversion reads variables anew, which takes most of the time where they are many.
-        Large ones would need much memory as constants, and tables of words are no variables.
+        Large ones would need much memory as constants, and tables of words are no variables. Loops
+        and branches take them as tensors.
         """
         variables = self._function.variables
         resources = sum(end.dtype == tf.resource for end in self._function.captured_inputs)
-        size = sum(v.dtype.size * v.shape.num_elements() for v in variables)
-        return len(variables) >= MANY and size <= LARGE and resources <= len(variables)
+        if len(variables) < MANY or resources > len(variables) or self._ops & BRANCHES:
+            return False
+        return sum(v.dtype.size * (v.shape.num_elements() or LARGE) for v in variables) <= LARGE
 
     @contextlib.contextmanager
     def _changed(self, change):

@@ -7,10 +7,14 @@ import contextlib
 import os
 
 import graphviz
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
-from backstage import artifacts
+from backstage import artifacts, script
+
+if not script.in_notebook():
+    matplotlib.use("agg")  # files only: no window system is asked
+import matplotlib.pyplot as plt
 
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 STYLES = {

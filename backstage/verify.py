@@ -32,7 +32,8 @@ def refusal(error):
     """Return why a conversion failed, from what the converter or LiteRT raised, in one line."""
     story = str(error).strip()
     ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", story)))
-    layers = sorted(set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story)))
+    layers = set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story))
+    layers = sorted(layers - {"StatefulPartitionedCall"})
     if not ops:
         return story.splitlines()[-1].rstrip(".") if story else type(error).__name__
     return f"LiteRT has no {', '.join(ops)}" + (f" (layer {', '.join(layers)})" if layers else "")

@@ -10,6 +10,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import warnings
@@ -52,7 +53,7 @@ def run(script, *arguments, cwd, prepare=None, **environment):
         A `subprocess.CompletedProcess` with text in `stdout` and `stderr`.
     """
     command = [sys.executable] if str(script).endswith(".py") else ["sh"]
-    scripts = Path(sys.executable).parent  # where tflite_convert is
+    scripts = sysconfig.get_path("scripts")  # where tflite_convert is
     environment = {
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "PYTHONIOENCODING": "utf-8",

@@ -1,7 +1,6 @@
 """Kills, full disks, stale files, two at once: nothing is lost, nothing half-written."""
 
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -15,6 +14,8 @@ from conftest import (
     run,
     steps_on_files,
 )
+
+resource = pytest.importorskip("resource", reason="limits are those of Unix")
 
 
 @pytest.mark.parametrize(
