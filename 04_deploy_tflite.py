@@ -166,8 +166,8 @@ if args.test:
 # 192.02 of them: 192 comes out, stored as 64, and stands for 14,987.
 
 # %%
-pair = litert.lesson_pair(args.model, 150)
-if lesson and pair:
+pair = lesson and litert.lesson_pair(args.model, 150)
+if pair:
     print(f"150 through {pair[0]}: {litert.curve(pair[0], np.float32([150])).item():,.1f}")
     print(f"150 through {pair[1]}:")
     integers = Interpreter(model_path=pair[1])

@@ -90,8 +90,9 @@ def read(path):
     with open(path, "rb") as file:
         model = schema.ModelT.InitFromPackedBuf(file.read())
     graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
+    dtypes = _names(schema.TensorType)
     tensors = [
-        _tensor(number, tensor, model.buffers[tensor.buffer].data)
+        _tensor(number, tensor, dtypes[tensor.type].lower(), model.buffers[tensor.buffer].data)
         for number, tensor in enumerate(graph.tensors)
     ]
     operations = []
@@ -110,9 +111,8 @@ def read(path):
     return Content(operations, *sides)
 
 
-def _tensor(number, tensor, stored):
-    """Return a `Tensor` of the schema's object, and its bytes if it has any."""
-    dtype = _names(schema.TensorType)[tensor.type].lower()
+def _tensor(number, tensor, dtype, stored):
+    """Return a `Tensor` of the schema's object, its dtype's name, and its bytes if it has any."""
     values = None
     if stored is not None:
         values = np.frombuffer(bytes(stored), dtype).reshape(tensor.shape)

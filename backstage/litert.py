@@ -264,6 +264,8 @@ def lesson_pair(path, x):
     """
     name = os.path.join(os.path.dirname(path), "my_model")
     pair = [f"{name}.tflite", f"{name}.int8.tflite"]
+    if not all(map(os.path.isfile, pair)):  # as on a device
+        return None
     try:
         with script.quiet():
             interpreters = [Interpreter(model_path=file) for file in pair]

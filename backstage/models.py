@@ -446,21 +446,18 @@ class SavedModel(Model):
         specs = [_spec(name, spec.shape, spec.dtype, batch) for name, spec in taken.items()]
         self._describe(self._function, specs)
         self._has_weights = any(v.dtype.is_floating for v in self._function.variables)
-        frozen = self._worth_freezing()
-        if batch or frozen:
-            function = tf.function(
-                lambda *tensors: self._function(**dict(zip(taken, tensors, strict=True))),
-                input_signature=specs,
-                autograph=False,
-            )
-            if frozen:
-                try:
-                    function = _frozen(function, specs)
-                except Exception:  # it changes a variable, or asks for more than its value
-                    frozen = False
-            if batch or frozen:
-                with script.doing("saving it for the converter"), script.quiet():
-                    self._save(function, self._loaded)
+        function = tf.function(
+            lambda *tensors: self._function(**dict(zip(taken, tensors, strict=True))),
+            input_signature=specs,
+            autograph=False,
+        )
+        saved = function if batch else None
+        if self._worth_freezing():
+            with contextlib.suppress(Exception):  # it changes a variable, or asks for its shape
+                saved = _frozen(function, specs)
+        if saved:
+            with script.doing("saving it for the converter"), script.quiet():
+                self._save(saved, self._loaded)
 
     def _worth_freezing(self):
         """Return whether the variables shall be made constants, once for all conversions.

@@ -259,10 +259,8 @@ def deploy(directory):
         for name, (command, _) in ways.items():
             _, seconds, _ = run(command, directory)
             measured[name].append((1000 * seconds, peak_memory(command, directory)))
-    figures, table = (
-        [],
-        ["| | start to first result | peak memory | to install |\n|---|---|---|---|"],
-    )
+    figures = []
+    table = ["| | start to first result | peak memory | to install |\n|---|---|---|---|"]
     for name, (_, size) in ways.items():
         milliseconds, memory = zip(*measured[name], strict=True)
         rows = [

@@ -5,8 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import SUFFIXES, answers, run
+from test_deploy import converted
 
 from backstage import inside, litert, pictures
 
@@ -163,21 +165,16 @@ def test_without_the_other_file_nothing_is_followed(warm, pipeline, tmp_path):
 
 def int8_file(path, low, high, outputs):
     """Write a full-integer file of one input, calibrated from low to high, and some outputs."""
-    import tensorflow as tf
-
-    module = tf.Module()
-    spec = tf.TensorSpec([None, 1], tf.float32, name="x")
-    module.f = tf.function(
-        lambda x: {f"y{i}": x * (2.0 + i) for i in range(outputs)}, input_signature=[spec]
+    content = converted(
+        lambda x: {f"y{i}": x * (2.0 + i) for i in range(outputs)},
+        tf.TensorSpec([None, 1], tf.float32),
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([np.float32([[x]])] for x in (low, high)),
+        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
+        inference_input_type=tf.int8,
+        inference_output_type=tf.int8,
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [module.f.get_concrete_function()], module
-    )
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([np.float32([[x]])] for x in (low, high))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    path.write_bytes(converter.convert())
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("sibling", ["damaged", "float", "directory", "narrow", "two outputs"])

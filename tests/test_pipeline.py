@@ -1,6 +1,7 @@
 """The five steps with their defaults: what they write and print, and that all forms agree."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +47,7 @@ def test_every_artifact_is_there_and_nothing_else(pipeline):
     assert {"saved_model.pb", "variables", "assets"} <= saved_model
 
 
+@pytest.mark.smoke
 def test_no_step_writes_to_stderr(pipeline):
     _, processes = pipeline
     assert {step: process.stderr for step, process in processes.items() if process.stderr} == {}
@@ -71,6 +73,8 @@ def test_keras_savedmodel_and_litert_agree(pipeline):
     )
 
 
+@pytest.mark.smoke
+@pytest.mark.skipif(not shutil.which("sh"), reason="there is no sh: Git Bash has one")
 def test_command_line_and_python_conversions_are_identical(pipeline):
     saved_model = pipeline[0] / "saved_model"
     command_line = (saved_model / "my_model.cmdline.tflite").read_bytes()
