@@ -177,7 +177,7 @@ from backstage import inside, litert, pictures
 np.set_printoptions(precision=5, suppress=True, linewidth=94)
 ends = [*model.inputs.values(), *model.outputs.values()]
 shapes = [end.shape and end.shape[1:] for end in ends]
-lesson = artifacts.stem(args.model) == "saved_model/my_model" and shapes == [(1,), (1,)]
+lesson = artifacts.is_lesson(args.model) and shapes == [(1,), (1,)]
 contents = {variant: inside.read(path) for variant, path in table.files.items() if lesson}
 for variant in [name for name in ("float32", "full integer") if name in contents]:
     print(f"inside {table.files[variant]}")

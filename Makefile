@@ -36,7 +36,7 @@ saved_model/my_mode%.training.png: \
 	.venv/bin/python 01_create_model.py
 
 saved_model/my_model.png: 02_load_model.py $(modules) saved_model/my_model.keras \
-		saved_model/my_model/saved_model.pb | graphviz
+		saved_model/my_model/saved_model.pb
 	.venv/bin/python 02_load_model.py
 
 saved_model/my_model.cmdline.tflite: convert-tflite.sh saved_model/my_model/saved_model.pb
@@ -57,7 +57,8 @@ middle: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model
 
 # The last step leaves no file behind, so it runs every time.
 deploy: saved_model/my_model.keras saved_model/my_model/saved_model.pb | graphviz
-	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-j3 --output-sync) middle
+	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)), \
+	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3) --output-sync) middle
 	.venv/bin/python 04_deploy_tflite.py
 
 browser: build/browser $(extra)-browser

@@ -14,6 +14,14 @@ SUFFIXES = (".quant", ".dynamic", ".int8", ".int16")  # of a model's name, befor
 ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
 
 
+LESSON = "saved_model/my_model"  # what stage 1 writes
+
+
+def is_lesson(path):
+    """Return whether a model's path is that of the lesson, however it is written."""
+    return os.path.abspath(stem(path)) == os.path.abspath(LESSON)
+
+
 def is_archive(path):
     """Return whether a path is that of a Keras archive, by its suffix."""
     return path.lower().endswith(ARCHIVES)

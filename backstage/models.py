@@ -224,20 +224,26 @@ def _spec(name, shape, dtype, batch=None):
     return tf.TensorSpec(shape, dtype, name)
 
 
-def _frozen(function, specs):
-    """Return a `tf.function` as it is, with its variables as constants.
+def _frozen(signature, specs):
+    """Return a signature as a `tf.function` of tensors, with its variables as constants.
 
     Args:
-        function: a `tf.function` of tensors that returns a dict of tensors.
+        signature: a function of a SavedModel's `signatures`.
         specs: its inputs, a list of `tf.TensorSpec`.
     """
-    traced = function.get_concrete_function()
     constant = convert_to_constants.convert_variables_to_constants_v2(
-        traced, lower_control_flow=False
+        signature, lower_control_flow=False
     )
     inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
-    names = sorted(traced.structured_outputs)  # the order of `tf.nest.flatten`
-    graph = constant.graph.as_graph_def()
+    specs = sorted(specs, key=lambda spec: spec.name)  # the order of `tf.nest.flatten`
+    names = sorted(signature.structured_outputs)
+    # Reading a variable leaves an Identity, and an order in which to read: each conversion would
+    # look at thousands of them again.
+    graph, ends = constant.graph.as_graph_def(), [name.split(":")[0] for name in outputs]
+    for node in graph.node:
+        node.input[:] = [end for end in node.input if not end.startswith("^")]
+    graph = tf.compat.v1.graph_util.remove_training_nodes(graph, ends)
+    graph = tf.compat.v1.graph_util.extract_sub_graph(graph, ends)
     return _imported(graph, inputs, dict(zip(names, outputs, strict=True)), specs)
 
 
@@ -454,7 +460,7 @@ class SavedModel(Model):
         saved = function if batch else None
         if self._worth_freezing():
             with contextlib.suppress(Exception):  # it changes a variable, or asks for its shape
-                saved = _frozen(function, specs)
+                saved = _frozen(self._function, specs)
         if saved:
             with script.doing("saving it for the converter"), script.quiet():
                 self._save(saved, self._loaded)

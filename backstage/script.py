@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import gc
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,8 +63,10 @@ def command(stage, *arguments):
 
 
 def _joined(words):
-    """Return words as the shell of this system takes them."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    """Return words as the shell of this system takes them; Windows's file names have no quotes."""
+    if os.name != "nt":
+        return shlex.join(words)
+    return " ".join(word if re.fullmatch(r"[\w.:\\/=-]+", word) else f'"{word}"' for word in words)
 
 
 def brief(error):
@@ -202,9 +206,10 @@ def counted(items, what):
 
 
 def _wipe():
-    """Erase the line of a terminal that `doing` wrote."""
+    """Erase the line of a terminal that `doing` wrote: with blanks, as old consoles need it."""
     if sys.__stdout__.isatty():
-        print("\r\x1b[K", end="", file=sys.__stdout__, flush=True)
+        blanks = " " * (shutil.get_terminal_size().columns - 1)
+        print(f"\r{blanks}\r", end="", file=sys.__stdout__, flush=True)
 
 
 @contextlib.contextmanager

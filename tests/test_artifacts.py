@@ -15,6 +15,8 @@ from conftest import (
     steps_on_files,
 )
 
+from backstage import artifacts
+
 resource = pytest.importorskip("resource", reason="limits are those of Unix")
 
 
@@ -114,6 +116,16 @@ def test_two_at_once(warm, pipeline, tmp_path, script):
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
     load_everything(directory)
+
+
+@pytest.mark.parametrize("form", ["saved_model/my_model", "./saved_model//my_model", "{}"])
+def test_the_lesson_is_known_however_its_path_is_written(monkeypatch, tmp_path, form):
+    monkeypatch.chdir(tmp_path)
+    path = form.format(tmp_path / "saved_model/my_model")
+    assert artifacts.is_lesson(path)
+    assert artifacts.is_lesson(f"{path}.keras")
+    assert not artifacts.is_lesson(f"{path}2.keras")
+    assert not artifacts.is_lesson(f"other/{path.removeprefix('/')}")
 
 
 def test_stale_files_are_named(warm, pipeline, tmp_path):

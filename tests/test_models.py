@@ -674,13 +674,13 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(("depth", "batch"), [(150, None), (150, 2), (20, None)])
 def test_many_variables_are_made_constants_once(tmp_path, depth, batch):
     """Names, answers and shapes stay; a SavedModel of few variables is converted as it is."""
-    first, second = keras.Input([3], name="first"), keras.Input([3], name="second")
+    first, second = keras.Input([3], name="zeta"), keras.Input([3], name="alpha")
     x = keras.layers.Subtract()([first, second])
     for _ in range(depth):
         x = keras.layers.Dense(3)(x)
     outputs = {"wide": keras.layers.Dense(2)(x), "narrow": keras.layers.Dense(1)(x)}
     path = str(tmp_path / "net")
-    keras.Model({"first": first, "second": second}, outputs).export(path, verbose=False)
+    keras.Model({"zeta": first, "alpha": second}, outputs).export(path, verbose=False)
 
     model = load_model(path, batch=batch, output=str(tmp_path / "out"))
     assert (model.directory == path) == (depth == 20)
@@ -688,7 +688,7 @@ def test_many_variables_are_made_constants_once(tmp_path, depth, batch):
     saved, original = (each.signatures["serving_default"] for each in loaded)
     assert len(saved.variables) == (0 if depth == 150 else len(original.variables))
     values = {name: tf.constant(RNG.normal(size=(2, 3)), tf.float32) for name in model.inputs}
-    assert set(values) == {"first", "second"}
+    assert set(values) == {"zeta", "alpha"}
     answers, right = saved(**values), original(**values)
     assert set(answers) == set(right) == set(model.outputs) == {"wide", "narrow"}
     for name, answer in answers.items():

@@ -34,8 +34,8 @@ def test_paths_of_windows(windows):
 
 def test_commands_for_shells_of_windows(windows):
     assert script.command(3, "models\\net.keras") == "python 03_convert_model.py models\\net.keras"
-    command = script.command(3, "my models\\net.keras")
-    assert command == 'python 03_convert_model.py "my models\\net.keras"'
+    for name in ["my models\\net.keras", "a&b.keras", "(1).keras"]:
+        assert script.command(3, name) == f'python 03_convert_model.py "{name}"'
 
 
 @pytest.mark.parametrize(
