@@ -97,16 +97,12 @@ else:
 # ## Allocate, run and read the output
 #
 # `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
-# nothing: that matters on a board with a few hundred kilobytes. It comes when the sizes of the
-# input are known.
+# nothing, which matters on a board with few kilobytes. The sizes of the input are known by then.
 #
 # Inference takes three steps, because the tensors lie in the interpreter's memory: `set_tensor`
-# copies the input into it, `invoke` computes, and `get_tensor` copies an output out of it.
-# (`tensor()` gives a function that points to it in place. That saves the copy, but what it returned
-# must be gone before the next `invoke`.)
-#
-# A quantized model computes with integers. Its input is quantized on the way in and its output
-# made real on the way out. What lies outside the calibrated range is cut off.
+# copies the input into it, `invoke` computes, and `get_tensor` copies an output out of it
+# (`tensor()` points to it instead). A quantized model computes with integers: its input is
+# quantized on the way in, its output made real on the way out. What lies outside is cut off.
 
 # %%
 with litert.explained(args.model, args.input or args.test, litert.random_hint(inputs)):
@@ -138,9 +134,8 @@ with litert.explained(args.model, args.input or args.test, litert.random_hint(in
 # ## How long does it take, and how many are right?
 #
 # The first run is left out: it finds cold caches. Of the others the median counts, which a device
-# that is busy for a moment does not change. (Stage 3's time has the copies of input and output in
-# it.) What quantization costs is seen best in what the model is for: `--test FILE` runs a test set
-# and prints the accuracy or the mean error, as stage 3 did.
+# that is busy for a moment does not change. What quantization costs is seen best in what the model
+# is for: `--test FILE` runs a test set and prints the accuracy or the mean error, as stage 3 did.
 
 # %%
 seconds, count = litert.time_of(interpreter)
@@ -161,9 +156,9 @@ if args.test:
 # ## One number, followed
 #
 # If the lesson's files lie side by side, $x = 150$ goes through two of them. Full integer divides
-# by the scale of its input and rounds, so what it computes with is 0.78039 · 192 = 149.835. There
-# the line is at 14,988.5. Its output knows steps of 19,905 / 255 = 78.0588 only, and 14,988.5 are
-# 192.02 of them: 192 comes out, stored as 64, and stands for 14,987.
+# by its input's scale and rounds, so it computes with 0.78039 · 192 = 149.835, where the line is at
+# 14,988.5. Its output knows steps of 19,905 / 255 = 78.0588 only, and 14,988.5 are 192.02 of them:
+# 192 comes out, stored as 64, and stands for 14,987.
 
 # %%
 pair = lesson and litert.lesson_pair(args.model, 150)
@@ -183,6 +178,18 @@ if pair:
     answer = scale * (q - zero_point)
     print(f"  it answers {q}, which is {scale:.4f} * ({q} + {-zero_point}) = {answer:,.1f}")
     print(f"  the line is at {150 * 100 + 5:,}")
+
+# %% [markdown]
+# ## Does this device compute the same?
+#
+# The proof that stage 3 wrote travels with the file: inputs, the trained model's answers, and how
+# far a device may be from them. One that computes something else is found out here.
+
+# %%
+from backstage import device
+
+for line in device.check(args.model):
+    print(line)
 
 # %% [markdown]
 # ## Which file when

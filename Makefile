@@ -1,5 +1,5 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
-# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT)
+# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT, MODEL)
 # make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
 # make native     build the program in C, and run the files with it: build/native/deploy FILE
 # make book       build the lesson as web pages in Korean and English, in build/book
@@ -61,28 +61,38 @@ deploy: saved_model/my_model.keras saved_model/my_model/saved_model.pb | graphvi
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3) --output-sync) middle
 	.venv/bin/python 04_deploy_tflite.py
 
-browser: build/browser $(extra)-browser
-	@.venv/bin/python browser/serve.py
+# The page of the lesson's model, or with MODEL of another one, which is made anew each time.
+page := build/browser$(if $(MODEL),-own)
+litertjs := build/npm/node_modules/@litertjs
+
+browser: $(page) $(extra)-browser
+	@.venv/bin/python browser/serve.py $(page)
 
 # The page wants files with a fixed batch, so they are converted anew.
-build/browser: $(wildcard browser/*) 03_convert_model.py $(modules) saved_model/my_model/saved_model.pb \
-		saved_model/my_model.samples.npy
+$(page): $(wildcard browser/*) $(litertjs) 03_convert_model.py $(modules) \
+		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy)
+	rm -rf $@.new
+	mkdir -p $@.new/litert/wasm
+	cp browser/index.html browser/*.js browser/style.css $@.new
+	cp $(litertjs)/core/dist/index.js $@.new/litert/core.js
+	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
+	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
+	.venv/bin/python 03_convert_model.py $(if $(MODEL),'$(MODEL)') --batch 1 --output $@.new/model
+	rm $@.new/*.png
+	rm -rf $@
+	mv $@.new $@
+
+$(litertjs): browser/package.json browser/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing. Install it with" \
 	  "'sudo apt-get install npm' or 'brew install node'." >&2; exit 1; }
-	rm -rf build/npm build/browser.new
-	mkdir -p build/npm build/browser.new/litert/wasm
+	rm -rf build/npm
+	mkdir -p build/npm
 	cp browser/package*.json build/npm
 	npm ci --prefix build/npm --no-audit --no-fund --loglevel=error
-	cp browser/index.html browser/page.js browser/style.css build/browser.new
-	cp build/npm/node_modules/@litertjs/core/dist/index.js build/browser.new/litert/core.js
-	cp build/npm/node_modules/@litertjs/wasm-utils/dist/index.js \
-	  build/browser.new/litert/wasm-utils.js
-	cp $(foreach build,$(builds),build/npm/node_modules/@litertjs/core/wasm/$(build).*) \
-	  build/browser.new/litert/wasm
-	.venv/bin/python 03_convert_model.py --batch 1 --output build/browser.new/my_model
-	rm build/browser.new/*.png
-	rm -rf $@
-	mv build/browser.new $@
+	touch $@
+
+.PHONY: always
+always:
 
 microcontroller: $(extra)-microcontroller \
 		$(if $(MODEL),,saved_model/my_model.tflite saved_model/my_model.int8.tflite)
@@ -115,7 +125,7 @@ book: build/book/source
 
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model native phone microcontroller changes,build/book/texts/$(page).pot)
+	rm $(foreach page,own_model proof native phone microcontroller changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages.

@@ -195,9 +195,13 @@ def proof(path):
             if model != whole and os.path.splitext(whole)[1] in SUFFIXES:  # tried earlier only
                 return found, {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            message = f"{file} is damaged: remove it, and run {script.command(3)}"
-            raise script.Failure(message) from error
+            raise damaged(file) from error
     return None, None
+
+
+def damaged(file):
+    """Return the `Failure` for a damaged proof, to be raised."""
+    return script.Failure(f"{file} is damaged: remove it, and run {script.command(3)}")
 
 
 def threshold(path):

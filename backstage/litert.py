@@ -171,7 +171,8 @@ def run(content, runs, signature):
 
     Returns:
         The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
-        median time in seconds of the runs that are as large as the first.
+        scales of outputs by name, 0 without; the median time in seconds of the runs that are as
+        large as the first.
     """
     runner = Interpreter(model_content=content).get_signature_runner(signature)
     takes, gives = runner.get_input_details(), runner.get_output_details()
@@ -184,7 +185,8 @@ def run(content, runs, signature):
             seconds.append(time.perf_counter() - start)
         results.append({name: dequantize(answers[name], gives[name]) for name in answers})
     dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
-    return results, "/".join(dict.fromkeys(dtypes)), np.median(seconds)
+    scales = {name: tensor["quantization"][0] for name, tensor in gives.items()}
+    return results, "/".join(dict.fromkeys(dtypes)), scales, np.median(seconds)
 
 
 def invoke(interpreter, run):
@@ -297,5 +299,5 @@ def curve(path, x):
         signatures = Interpreter(model_content=content).get_signature_list()
         ((key, signature),) = signatures.items()
         runs = [{signature["inputs"][0]: value.reshape(1, 1)} for value in x]
-        results, _, _ = run(content, runs, key)
+        results, *_ = run(content, runs, key)
     return np.array([next(iter(result.values())).item() for result in results], np.float32)

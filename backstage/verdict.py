@@ -12,6 +12,7 @@ import numpy as np
 SLACK = 1e-4  # of a component's range: more than float32's rounding in a short computation
 UNCLEAR = 0.01  # of a component's range: where rounding explains more, nothing can be proven
 FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
+VAGUE = 0.5  # of a component's range: with such an error its middle would be right everywhere
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
 
 
@@ -177,6 +178,132 @@ def compare(given, right):
         differences += worst.difference()
         broken += worst.difference() if worst.lost else []
     return Same(error, of_range, *("".join(words[:1]) for words in (broken + differences, broken)))
+
+
+def allowed(given, right, scales, count):
+    """Return how far a device's answers may be from the right ones, see `Proven`.
+
+    In each component that is the file's largest error where it was converted, in any component, as
+    a part of the range, and the limit more: for integers two steps of their scale, if those are
+    more. Devices compute with the same quantized weights in different ways, each with errors of
+    that size at other places. Exact outputs may differ where the file did.
+
+    Args:
+        given: a file's answers where it was converted.
+        right: the `Right` ones.
+        scales: a dict from outputs to the scale of their integers, 0 for others.
+        count: for how many of the runs.
+
+    Returns:
+        A list with a dict for each run from outputs to float32 arrays, of the shape of a limit or
+        of the output.
+    """
+    found = [{} for _ in right.answers[:count]]
+    for name, scale in scales.items():
+        distances = [
+            _distance(run[name], true[name]) for run, true in zip(given, right.answers, strict=True)
+        ]
+        lost = [~np.isfinite(distance) for distance in distances]
+        share = max(
+            np.max(distance / right.ranges[name], where=~gone, initial=0.0)
+            for distance, gone in zip(distances, lost, strict=True)
+        )
+        for run, distance, gone, limits in zip(found, distances, lost, right.limits, strict=False):
+            if _exact(right.answers[0][name]):
+                reach = distance + limits[name]
+            else:
+                reach = share * right.ranges[name] + np.maximum(limits[name], 2 * scale)
+                reach = np.where(gone, np.inf, reach) if gone.any() else reach
+            run[name] = np.nextafter(np.float32(reach), np.float32(np.inf))
+    return found
+
+
+class Proven(NamedTuple):
+    """What a proof holds of a file: its runs, and what a device may answer to them.
+
+    Attributes:
+        inputs: a list with a dict for each run from inputs to arrays.
+        answers: the same of the right answers.
+        allowed: the same of what a device's answers may differ by, see `allowed`.
+        ranges: a dict from outputs to the ranges of their components.
+        clear: whether these say enough to tell what is the same.
+        sha256: of the file that was proven.
+    """
+
+    inputs: list
+    answers: list
+    allowed: list
+    ranges: dict
+    clear: bool
+    sha256: str
+
+    def only(self, shapes):
+        """Return the same with those runs only whose inputs have given shapes; None without one.
+
+        Args:
+            shapes: a dict from inputs to lists.
+        """
+        kept = [
+            index
+            for index, run in enumerate(self.inputs)
+            if {name: list(array.shape) for name, array in run.items()} == shapes
+        ]
+        sides = ("inputs", "answers", "allowed")
+        parts = {side: [getattr(self, side)[index] for index in kept] for side in sides}
+        return self._replace(**parts) if kept else None
+
+
+class Agreement(NamedTuple):
+    """How a device's answers agree with a proof.
+
+    Attributes:
+        count: how many runs agree, in all components.
+        of: how many runs there are.
+        of_range: the largest difference from the right answers as a part of its component's range.
+        worst: the worst run that does not agree, in words, or "".
+    """
+
+    count: int
+    of: int
+    of_range: float
+    worst: str
+
+
+def agreement(given, proven):
+    """Return the `Agreement` of a device's answers with what was `Proven`.
+
+    Args:
+        given: the device's answers, of the shapes and kinds of the right ones.
+        proven: a `Proven`.
+    """
+    count, of_range, worst, excess = 0, 0.0, "", 0.0
+    pairs = zip(given, proven.answers, proven.allowed, strict=True)
+    for index, (run, answers, allowed) in enumerate(pairs):
+        agrees = True
+        for name, true in answers.items():
+            distance = _distance(run[name], true)
+            if not distance.size:
+                continue
+            shares = distance / proven.ranges[name]
+            of_range = max(of_range, shares.max())
+            lost = ~np.isfinite(_numbers(run[name])) & np.isfinite(_numbers(true))
+            beyond = lost | ~(distance <= allowed[name])
+            if not beyond.any():
+                continue
+            agrees = False
+            shares = np.where(beyond, np.where(lost, np.inf, shares), 0.0)
+            if shares.max() > excess:
+                excess, where = shares.max(), np.unravel_index(shares.argmax(), shares.shape)
+                reach = np.broadcast_to(allowed[name], distance.shape)[where]
+                if np.iscomplexobj(true):
+                    where = (*where[:-1], where[-1] % true.shape[-1]) if true.ndim else ()
+                component = f", component {where[-1]}" if true.size > 1 else ""
+                worst = (
+                    f"run {index + 1}: output {name}{component} answers {run[name][where]} where"
+                    f" {true[where]} is right, and may differ by {reach:.2g}"
+                )
+        count += agrees
+    return Agreement(count, len(proven.answers), of_range, worst)
 
 
 class Worst:

@@ -143,7 +143,7 @@ class Table:
                 yield file
                 content = file.getvalue()
                 key = self.model.signature
-                results, dtypes, seconds = litert.run(content, self.typical.runs, key)
+                results, dtypes, scales, seconds = litert.run(content, self.typical.runs, key)
                 rest = (litert.run(content, [run], key)[0][0] for run in self._rest.runs)
                 figures = accuracy.figures(self.tasks, itertools.chain(results, rest))
         except Exception as error:  # the converter, its calibrator and LiteRT raise many kinds
@@ -188,7 +188,8 @@ class Table:
         artifacts.write(path, content)
         self.files[variant], self.errors[variant] = path, same.of_range
         self.sizes[variant] = len(content)
-        self._answers[variant] = results[:PROVEN]
+        allowed = verdict.allowed(results, self.right, scales, PROVEN)
+        self._answers[variant] = results[:PROVEN], allowed
         self.rows[variant] = {
             "file": os.path.basename(path),
             "bytes": len(content),
@@ -198,6 +199,7 @@ class Table:
             "of_range": _number(same.of_range),
             "seconds": float(seconds),
             "verdict": judged,
+            "clear": not self.right.unclear()[0] and bool(same.of_range <= verdict.VAGUE),
         } | self._named(self.figures[variant])
 
     def require_calibration(self, calibrating):
@@ -329,6 +331,7 @@ class Table:
                 for package in ("tensorflow", "keras", "ai-edge-litert")
             },
             "variants": self.rows,
+            "ranges": _packed(self.right.ranges),
             "runs": self._runs(),
         }
 
@@ -341,9 +344,10 @@ class Table:
                 "answers": self.right.answers[index],
                 "limits": self.right.limits[index],
             }
-            given = {variant: answers[index] for variant, answers in self._answers.items()}
             run = {side: _packed(arrays) for side, arrays in sides.items()}
-            run["variants"] = {variant: _packed(arrays) for variant, arrays in given.items()}
+            for side, part in [("variants", 0), ("allowed", 1)]:
+                given = {variant: pair[part][index] for variant, pair in self._answers.items()}
+                run[side] = {variant: _packed(arrays) for variant, arrays in given.items()}
             size += len(str(run))
             if runs and size > MEGABYTE:
                 break

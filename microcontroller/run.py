@@ -32,7 +32,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from tflite_micro.python.tflite_micro import runtime
 
-from backstage import litert, samples
+from backstage import device, litert, samples, verdict
 
 VARIANTS = {
     "float32": "",
@@ -104,7 +104,63 @@ def described(kind, name, tensor):
     return f"// {kind} {name}: {dtype} {shape}, {numbers}"
 
 
-def header(name, file, content, arena, tensors):
+def in_c(name, values):
+    """Return an array in C: float32 to the last bit, integers, or truth values."""
+    dtype = {"float32": "float", "bool": "bool"}.get(values.dtype.name, f"{values.dtype.name}_t")
+    numbers = [f"{value:d}" for value in values.ravel()] if dtype != "float" else []
+    for value in values.ravel() if dtype == "float" else []:
+        text = str(value)
+        numbers.append(text.replace("inf", "INFINITY") if "inf" in text else f"{text}f")
+    rows = [f"  {', '.join(numbers[start : start + 8])}," for start in range(0, len(numbers), 8)]
+    return "\n".join([f"static const {dtype} {name}[{values.size}] = {{", *rows, "};"])
+
+
+def between(answers, allowed, tensor):
+    """Return the lowest and the highest right answers, as an output tensor stores them.
+
+    Args:
+        answers: the right answers, in real numbers.
+        allowed: how far a device may be from them.
+        tensor: the details of the output tensor.
+    """
+    lowest, highest = answers.astype(np.float64) - allowed, answers.astype(np.float64) + allowed
+    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    if dtype.kind == "f":
+        return lowest.astype(dtype), highest.astype(dtype)
+    ends = np.ceil(lowest / (scale or 1)), np.floor(highest / (scale or 1))
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return [np.clip(end + zero_point, *limits).astype(dtype) for end in ends]
+
+
+def self_test(name, runs, inputs, outputs):
+    """Return a proof's first run in C, with which a board tests itself.
+
+    Args:
+        name: what the arrays are named after.
+        runs: a `verdict.Proven`.
+        inputs: the details of the input tensors by name, in the file's order.
+        outputs: those of the output tensors.
+    """
+    parts = []
+    for kind, tensors in [("input", inputs), ("output", outputs)]:
+        for index, (key, tensor) in enumerate(tensors.items()):
+            stem = f"{name}_{kind}{index if len(tensors) > 1 else ''}"
+            if kind == "input":
+                parts.append(in_c(stem, litert.quantize(runs.inputs[0][key], tensor)))
+                continue
+            answers, allowed = runs.answers[0][key], runs.allowed[0][key]
+            parts.append(in_c(f"{stem}_right", answers))
+            ends = zip(("lowest", "highest"), between(answers, allowed, tensor), strict=True)
+            parts += [in_c(f"{stem}_{end}", values) for end, values in ends]
+    return f"""
+// For a test at start-up: give {name}_input to the model. Each number of its output must lie
+// from that of ..._lowest to that of ..._highest, or this board computes something else than the
+// trained model, whose answer is ..._right.
+{chr(10).join(parts)}
+"""
+
+
+def header(name, file, content, arena, tensors, test):
     """Return a C header with a file as an array, for a board's project.
 
     Args:
@@ -113,6 +169,7 @@ def header(name, file, content, arena, tensors):
         content: its bytes.
         arena: the bytes of memory that it used.
         tensors: comments about its inputs and outputs.
+        test: what `self_test` returned, or "".
     """
     rows = [content[start : start + 12] for start in range(0, len(content), 12)]
     array = "\n".join("  " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)
@@ -126,22 +183,42 @@ def header(name, file, content, arena, tensors):
 #ifndef {name.upper()}_H
 #define {name.upper()}_H
 
+#include <math.h>
 #include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 enum {{ {name}_length = {len(content)}, {name}_arena = {arena} }};  // bytes
 
 alignas(16) static const unsigned char {name}[{name}_length] = {{
 {array}
 }};
-
+{test}
 #endif
 """
 
 
+def runs_of(path, inputs, samples_file):
+    """Return runs for a file, of a hundred samples at most, or a random one.
+
+    Args:
+        path: the `.tflite` file.
+        inputs: the details of its input tensors by name.
+        samples_file: a file of samples, or None.
+    """
+    if not samples_file:
+        return [{name: litert.random_input(inputs[name], name) for name in inputs}]
+    takes = {  # one sample, where the batch varies
+        name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
+        for name, tensor in inputs.items()
+    }
+    return samples.for_deployment(samples_file, takes, path)[0][:100]
+
+
 samples_file = samples.find(args.model, "samples")
 print(f"{args.model} on tflite-micro, beside LiteRT, on {samples_file or 'random inputs'}")
-print("variant        runs   worst difference   RAM, bytes   flash, bytes")
-smallest = None
+print("variant        runs   worst difference     agrees   RAM, bytes   flash, bytes")
+smallest, wrong = None, []
 for variant, suffix in VARIANTS.items():
     path = f"{args.model}{suffix}.tflite"
     if not os.path.isfile(path):
@@ -150,16 +227,14 @@ for variant, suffix in VARIANTS.items():
     with litert.explained(path):
         interpreter = Interpreter(model_content=content)
     inputs, outputs = litert.names(interpreter)
-    if samples_file:
-        takes = {  # one sample, where the batch varies
-            name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
-            for name, tensor in inputs.items()
-        }
-        runs = samples.for_deployment(samples_file, takes, path)[0][:100]
-    else:
-        runs = [{name: litert.random_input(inputs[name], name) for name in inputs}]
+    runs = runs_of(path, inputs, samples_file)
+    proven = device.proven(path)
+    differs = proven and device.misfit(proven, inputs, outputs)
+    alone = {name: tensor["shape"].tolist() for name, tensor in inputs.items()}  # it cannot resize
+    proven = proven and not differs and proven.only(alone)
+    asked = [*runs, *(proven.inputs if proven else [])]
     try:
-        results, arena = on_micro(content, runs, inputs, outputs)
+        results, arena = on_micro(content, asked, inputs, outputs)
     except script.Failure as error:
         print(f"{variant:<14} no     {error}")
         continue
@@ -167,20 +242,38 @@ for variant, suffix in VARIANTS.items():
         expected = [litert.invoke(interpreter, run) for run in runs]
     worst = max(
         np.abs(result[name].astype(float) - true[name]).max()
-        for result, true in zip(results, expected, strict=True)
+        for result, true in zip(results[: len(runs)], expected, strict=True)
         for name in outputs
     )
-    print(f"{variant:<14} yes {worst:>19.2g} {arena:>12,} {len(content):>14,}")
-    if smallest is None or len(content) < len(smallest[1]):
+    agrees = "no proof"
+    if proven:
+        agreement = verdict.agreement(results[len(runs) :], proven)
+        agrees, differs = f"{agreement.count} of {agreement.of}", agreement.worst
+    elif differs:
+        agrees = "no"
+    flash = len(content)
+    print(f"{variant:<14} yes {worst:>19.2g} {agrees:>10} {arena:>12,} {flash:>14,}")
+    if differs:
+        print(f"{'':<14} {differs}")
+        wrong.append(variant)
+    elif smallest is None or flash < len(smallest[1]):
         tensors = [described("input ", *pair) for pair in inputs.items()]
         tensors += [described("output", *pair) for pair in outputs.items()]
-        smallest = path, content, arena, tensors
+        smallest = path, content, arena, tensors, proven, inputs, outputs
 
+if smallest:
+    path, content, arena, tensors, *known = smallest
+    stem = os.path.basename(args.model)
+    file = f"build/microcontroller/{stem}.h"
+    name = re.sub(r"\W|^(?=\d)", "_", stem)
+    test = self_test(name, *known) if known[0] else ""
+    text = header(name, os.path.basename(path), content, arena, tensors, test)
+    artifacts.write(file, text.encode())
+    print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")
+if wrong:
+    them = ", ".join(wrong)
+    raise script.Failure(
+        f"{args.model} computes something else here than the trained model: {them}"
+    )
 if not smallest:
     raise script.Failure(f"no variant of {args.model} runs on tflite-micro")
-path, content, arena, tensors = smallest
-stem = os.path.basename(args.model)
-file = f"build/microcontroller/{stem}.h"
-name = re.sub(r"\W|^(?=\d)", "_", stem)
-artifacts.write(file, header(name, os.path.basename(path), content, arena, tensors).encode())
-print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")

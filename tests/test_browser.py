@@ -1,5 +1,8 @@
 """The page: real Chromium runs it, and its answers are LiteRT's."""
 
+import base64
+import contextlib
+import json
 import os
 import re
 import shutil
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import CHROMIUM, REPOSITORY
+from tensorflow import keras
 
 api = pytest.importorskip("playwright.sync_api", reason="make test installs playwright")
 LITERT = REPOSITORY / "build/browser/litert"
@@ -21,16 +25,21 @@ pytestmark = [
 ]
 
 
+PAGE = ["index.html", "style.css", *(path.name for path in REPOSITORY.glob("browser/*.js"))]
+GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]  # one that is software
+PAIRS = [(v, a) for v in ["float32", "float16", "dynamic range"] for a in ["wasm", "webgpu"]]
+
+
 @pytest.fixture(scope="module")
 def site(pipeline, tmp_path_factory):
     """Return a directory where the page lies in build/browser, with the lesson's files."""
     directory = tmp_path_factory.mktemp("site")
     page = directory / "build/browser"
     shutil.copytree(LITERT, page / "litert")
-    for file in ["index.html", "page.js", "style.css"]:
+    for file in PAGE:
         shutil.copy(REPOSITORY / "browser" / file, page)
     command = [sys.executable, REPOSITORY / "03_convert_model.py", "--batch", "1"]
-    output = ["--output", str(page / "my_model")]
+    output = ["--output", str(page / "model")]
     subprocess.run([*command, *output], cwd=pipeline[0], check=True, capture_output=True)
     return directory
 
@@ -40,9 +49,9 @@ def serve(site):
     """Return a function that serves the page with a host; it returns the process and its output."""
     processes = []
 
-    def start(host="127.0.0.1", port="0"):
+    def start(host="127.0.0.1", port="0", page="build/browser"):
         process = subprocess.Popen(
-            [sys.executable, REPOSITORY / "browser/serve.py"],
+            [sys.executable, REPOSITORY / "browser/serve.py", page],
             cwd=site,
             env=os.environ | {"HOST": host, "PORT": port},
             stdout=subprocess.PIPE,
@@ -68,18 +77,22 @@ def address(serve):
 def chromium():
     """Return a running Chromium."""
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", *GPU]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def visit(chromium, address):
-    """Return a function that opens the page; no error and no foreign request may come of it."""
+@contextlib.contextmanager
+def visits(chromium, address):
+    """Yield a function that opens the page; no error and no foreign request may come of it."""
     said, asked = [], []
 
-    def open_page(query="", **context):
+    def open_page(query="", address=address, before="", routes=(), **context):
         page = chromium.new_context(**context).new_page()
+        page.add_init_script(before)
+        for url, path in routes:
+            page.route(url, lambda route, request, path=path: route.fulfill(path=path))
         page.on("console", lambda message: message.type == "error" and said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
@@ -92,7 +105,22 @@ def visit(chromium, address):
     yield open_page
     assert not said
     assert asked
-    assert not [url for url in asked if not url.startswith((address, "blob:", "data:"))]
+    own = r"https?://[\d.]+:|blob:|data:"
+    assert not [url for url in asked if not re.match(own, url)]
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Return a function that opens the page, see `visits`."""
+    with visits(chromium, address) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def lesson(chromium, address):
+    """Return the page of the lesson's model, for tests that leave it as it is but for x."""
+    with visits(chromium, address) as open_page:
+        yield open_page("?x=200")
 
 
 def litert(path, *values):
@@ -105,78 +133,193 @@ def litert(path, *values):
     return [interpreter.get_tensor(t["index"]) for t in interpreter.get_output_details()]
 
 
+def cell(page, variant, accelerator):
+    """Return the element of a variant on an accelerator."""
+    return page.locator(f"#variants [data-variant='{variant}'][data-accelerator='{accelerator}']")
+
+
+def marks(page, accelerators=("wasm", "webgpu")):
+    """Return what the page says of each pair that ran: a dict to "true" or "false"."""
+    found = {}
+    for variant, accelerator in PAIRS:
+        if accelerator in accelerators:
+            agrees = cell(page, variant, accelerator).get_attribute("data-agrees")
+            found[variant, accelerator] = agrees
+    return found
+
+
+@pytest.mark.parametrize("accelerator", ["wasm", "webgpu"])
 @pytest.mark.parametrize(
     ("variant", "suffix"), [("float32", ""), ("float16", ".quant"), ("dynamic range", ".dynamic")]
 )
-def test_answers_are_those_of_litert(visit, site, variant, suffix):
-    page = visit("?x=150")
-    answer = page.locator(f"[data-variant='{variant}']")
+def test_answers_are_those_of_litert(lesson, site, variant, suffix, accelerator):
+    answer = cell(lesson, variant, accelerator)
     for x in [150, 5, 437.25, -3]:
-        if x != 150:
-            page.fill("#x", str(x))
-            page.wait_for_function(f"document.getElementById('true').textContent == {100 * x + 5}")
-        (((expected,),),) = litert(
-            site / f"build/browser/my_model{suffix}.tflite", np.float32([[x]])
-        )
+        lesson.fill("#x", str(x))
+        lesson.wait_for_function(f"document.getElementById('true').textContent == {100 * x + 5}")
+        (((expected,),),) = litert(site / f"build/browser/model{suffix}.tflite", np.float32([[x]]))
         api.expect(answer).to_have_text(re.compile(r"^-?[\d.]+"))
-        page.wait_for_function(
-            "([name, y]) => Math.abs(parseFloat(document.querySelector(`[data-variant='${name}']`)"
-            ".textContent) - y) <= 1e-6 * Math.abs(y)",
-            arg=[variant, float(expected)],
+        lesson.wait_for_function(
+            "([name, unit, y]) => Math.abs(parseFloat(document.querySelector("
+            "`[data-variant='${name}'][data-accelerator='${unit}']`).textContent) - y)"
+            " <= 1e-6 * Math.abs(y)",
+            arg=[variant, accelerator, float(expected)],
             timeout=10_000,
         )
 
 
-def test_each_variant_has_an_error_a_time_and_a_size(visit, site):
-    cards = visit("?x=200").locator("#variants li").all_inner_texts()
+def test_each_pair_agrees_and_has_an_error_a_time_and_a_size(lesson, site):
+    assert marks(lesson) == dict.fromkeys(PAIRS, "true")
+    cards = lesson.locator("#variants li").all_inner_texts()
     for card, suffix in zip(cards[:3], ["", ".quant", ".dynamic"], strict=True):
-        size = (site / f"build/browser/my_model{suffix}.tflite").stat().st_size
-        assert re.search(r"error\s+[+−][\d.e-]+\s+one run\s+[\d.]+ (µs|ms)", card), card
+        size = (site / f"build/browser/model{suffix}.tflite").stat().st_size
+        number, taken = r"[+−][\d.e-]+", r"[\d.]+ (µs|ms)"
+        assert re.search(rf"error\s+{number}\s+{number}\s", card), card
+        assert re.search(r"runs that agree\s+✓ 16 of 16\s+✓ 16 of 16", card), card
+        assert re.search(rf"one run\s+{taken}\s+{taken}", card), card
         assert f"{size:,} bytes" in card
 
 
-def test_full_integer_is_shown_with_the_reason(visit):
-    answer = visit().locator("[data-variant='full integer']")
-    assert "refuses" in answer.inner_text()
-    assert "INT8" in answer.inner_text().upper()
+def test_full_integer_is_shown_with_the_reason(lesson):
+    card = lesson.locator("#variants li", has_text="full integer").inner_text()
+    assert "refuses" in card
+    assert "INT8" in card.upper()
+    assert cell(lesson, "full integer", "wasm").get_attribute("data-agrees") is None
 
 
-def test_the_plot_has_each_variant_that_runs_and_the_present_x(visit):
-    page = visit("?x=300")
-    assert page.locator("#plot text", has_text="dynamic range").count() == 1
-    assert page.locator("#plot text", has_text="full integer").count() == 0
-    assert page.locator("#plot circle").count() > 30
-    before = page.locator("#plot .now").get_attribute("transform")
-    page.focus("#slider")
-    page.keyboard.press("ArrowRight")
-    api.expect(page.locator("#true")).to_have_text("30105")
-    api.expect(page.locator("#plot .now")).not_to_have_attribute("transform", before)
-    assert page.input_value("#x") == "301"
+def test_the_table_to_copy(lesson):
+    lines = lesson.input_value("#report").splitlines()
+    assert re.match(r"GPU: .*swiftshader", lines[0], re.IGNORECASE)
+    assert lines[1].startswith("browser: Mozilla/5.0 ")
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in lines[3:]]
+    assert rows[0] == ["variant", "accelerator", "runs that agree", "one run"]
+    assert [tuple(row[:2]) for row in rows[2:8]] == PAIRS
+    for row in rows[2:8]:
+        assert row[2] == "16 of 16"
+        assert re.fullmatch(r"[\d.]+ (µs|ms)", row[3])
+    lesson.click("#copy")
+    api.expect(lesson.locator("#copied")).not_to_be_empty()
 
 
-def test_korean(visit):
+LINE = """
+import sys
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
+model = keras.Sequential(layers)
+model.set_weights([np.float32([[float(sys.argv[1])]]), np.float32([5])])
+model.save("line.keras")
+np.save("line.samples.npy", np.arange(100, 200, dtype="float32").reshape(-1, 1))
+"""
+
+
+@pytest.mark.parametrize("slope", [50, 101])
+def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope):
+    """Each variant, on both: the page's proof is that of the lesson."""
+    subprocess.run([sys.executable, "-c", LINE, str(slope)], cwd=tmp_path, check=True)
+    process = warm("03_convert_model.py", "line.keras", "--batch", 1, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    routes = [
+        (f"**/model{suffix}.tflite", tmp_path / f"line{suffix}.tflite")
+        for suffix in ["", ".quant", ".dynamic"]
+    ]
+    page = visit(routes=routes)
+    assert marks(page) == dict.fromkeys(PAIRS, "false")
+    cards = page.locator("#variants").inner_text()
+    assert cards.count("The CPU computes something else: to run ") == 3
+    assert cards.count("The GPU computes something else: to run ") == 3
+    assert re.search(r"run \d+, output_0 answers [\d.]+ where [\d.]+ is right\.", cards)
+
+
+def test_a_gpu_that_rounds_to_16_bits_is_found_out(visit, site):
+    """Float32 may be off by 1, and float16 knows steps of 8 there. The CPU stays right."""
+    rounded = """
+        const read = GPUBuffer.prototype.getMappedRange;
+        GPUBuffer.prototype.getMappedRange = function (...given) {
+          const bytes = read.apply(this, given);
+          if (bytes.byteLength < 4 || !(this.usage & GPUBufferUsage.MAP_READ)) return bytes;
+          const values = new Float32Array(bytes);
+          for (let i = 0; i < values.length; i++) values[i] = ROUND(values[i]);
+          return bytes;
+        };
+    """
+    for wrong in ["Math.round(values[i] / 8) * 8", "NaN", "0"]:
+        page = visit(before=rounded.replace("ROUND(values[i])", wrong))
+        assert marks(page, ["wasm"]) == {pair: "true" for pair in PAIRS if pair[1] == "wasm"}
+        assert cell(page, "float32", "webgpu").get_attribute("data-agrees") == "false"
+        assert "The GPU computes something else" in page.locator("#variants").inner_text()
+
+
+def test_a_browser_without_webgpu(visit):
+    page = visit(before="delete Navigator.prototype.gpu;")
+    assert "offers no WebGPU" in page.locator("#gpu").inner_text()
+    assert marks(page, ["wasm"]) == {pair: "true" for pair in PAIRS if pair[1] == "wasm"}
+    for variant in ["float32", "float16", "dynamic range"]:
+        lone = cell(page, variant, "webgpu")
+        assert lone.get_attribute("data-agrees") is None
+        assert not re.search(r"\d", lone.inner_text())
+
+
+def test_a_gpu_that_is_lost(visit):
+    keep = """
+        const request = GPUAdapter.prototype.requestDevice;
+        GPUAdapter.prototype.requestDevice = async function (...given) {
+          return (window.device = await request.apply(this, given));
+        };
+    """
+    page = visit(before=keep)
+    page.evaluate("window.device.destroy()")
+    api.expect(page.locator("#gpu")).to_contain_text("The GPU was lost")
+    page.fill("#x", "200")
+    api.expect(cell(page, "float32", "wasm")).to_have_text(re.compile("^2000[45]"))
+    assert cell(page, "float32", "wasm").get_attribute("data-agrees") == "true"
+    early = keep.replace(
+        "return (window.device =",
+        "setTimeout(() => window.device.destroy(), 300);\n return (window.device =",
+    )
+    page = visit(before=early)
+    api.expect(page.locator("#gpu")).to_contain_text("The GPU was lost")
+    assert marks(page, ["wasm"]) == {pair: "true" for pair in PAIRS if pair[1] == "wasm"}
+
+
+def test_the_plot_has_each_variant_that_runs_and_the_present_x(lesson):
+    lesson.fill("#x", "300")
+    api.expect(lesson.locator("#true")).to_have_text("30005")
+    assert lesson.locator("#plot text", has_text="dynamic range").count() == 1
+    assert lesson.locator("#plot text", has_text="full integer").count() == 0
+    assert lesson.locator("#plot circle").count() > 30
+    before = lesson.locator("#plot .now").get_attribute("transform")
+    lesson.focus("#slider")
+    lesson.keyboard.press("ArrowRight")
+    api.expect(lesson.locator("#true")).to_have_text("30105")
+    api.expect(lesson.locator("#plot .now")).not_to_have_attribute("transform", before)
+    assert lesson.input_value("#x") == "301"
+
+
+def test_korean(visit, lesson):
     page = visit(locale="ko-KR")
     assert page.locator("h1").inner_text() == "이 기기에서 실행하는 강좌의 모델"
     assert "오차" in page.locator("#variants").inner_text()
-    assert visit(locale="en-GB").locator("h1").inner_text().startswith("The lesson")
+    assert lesson.locator("h1").inner_text().startswith("The lesson")
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_nothing_is_wider_than_the_screen(visit, width):
-    page = visit(viewport={"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_nothing_is_wider_than_the_screen(lesson, width):
+    lesson.set_viewport_size({"width": width, "height": 800})
+    assert lesson.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def own(page, path):
-    """Give the page a file of the reader's own; return what it says when it has done."""
-    page.set_input_files("#file", str(path))
+def own(page, *paths):
+    """Give the page files of the reader's own; return what it says when it has done."""
+    page.set_input_files("#file", [str(path) for path in paths])
     page.wait_for_function("!/Running|^$/.test(document.getElementById('own').textContent)")
     page.wait_for_timeout(100)
     return page.locator("#own")
 
 
 def numbers(count):
-    """Return the page's random numbers, float32: those of page.js's randomInput."""
+    """Return the page's random numbers, float32: those of runs.js's randomInputs."""
     seed, values = 1, []
     for _ in range(count):
         seed = (1664525 * seed + 1013904223) % 2**32
@@ -184,19 +327,63 @@ def numbers(count):
     return np.float32(values)
 
 
-def test_an_own_file_answers_as_in_python(visit, site, models, warm):
-    process = warm(
-        "03_convert_model.py", "swish.keras", "--batch", 1, "--output", site / "own", cwd=models
-    )
+@pytest.fixture(scope="module")
+def convolution(models, warm, tmp_path_factory):
+    """Return a directory with a convolutional network, converted with a batch of 1."""
+    directory = tmp_path_factory.mktemp("convolution")
+    shutil.copy(models / "swish.keras", directory / "net.keras")
+    images = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)
+    np.save(directory / "net.samples.npy", images)
+    process = warm("03_convert_model.py", "net.keras", "--batch", 1, cwd=directory)
+    assert process.returncode == 0, process.stderr
+    return directory
+
+
+@pytest.mark.parametrize("suffix", ["", ".quant", ".dynamic"])
+def test_an_own_file_with_its_proof(visit, convolution, suffix):
+    page = visit()
+    file, proof = convolution / f"net{suffix}.tflite", convolution / "net.proof.json"
+    shown = own(page, file, proof)
+    page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
+    for accelerator in ["wasm", "webgpu"]:
+        pair = shown.locator(f"[data-accelerator='{accelerator}']")
+        assert pair.get_attribute("data-agrees") == "true", shown.inner_text()
+        right = json.loads(proof.read_text(encoding="utf-8"))["runs"][0]["answers"]
+        (packed,) = right.values()
+        first = np.frombuffer(base64.b64decode(packed["base64"]), packed["dtype"])[0]
+        assert float(pair.inner_text()) == pytest.approx(first, rel=0.05)
+    assert "not of the conversion" not in shown.inner_text()
+
+
+def test_an_own_file_that_is_another_ones(visit, convolution, models, warm, tmp_path):
+    """The same network with other weights, under the proven file's name."""
+    net = keras.models.load_model(convolution / "net.keras", compile=False)
+    net.set_weights([0.99 * array for array in net.get_weights()])
+    net.save(tmp_path / "net.keras")
+    shutil.copy(convolution / "net.samples.npy", tmp_path)
+    process = warm("03_convert_model.py", "net.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     page = visit()
-    shown = own(page, site / "own.tflite")
-    api.expect(shown).to_contain_text("One run takes", timeout=20_000)
-    (expected,) = litert(site / "own.tflite", numbers(16 * 16 * 3).reshape(1, 16, 16, 3))
-    values = shown.locator("[data-output]")
-    api.expect(values).to_have_text(re.compile(r"\d"))
-    first = np.float32(values.inner_text().split())
-    np.testing.assert_allclose(first, expected.ravel()[:8], rtol=1e-5, atol=1e-6)
+    shown = own(page, tmp_path / "net.tflite", convolution / "net.proof.json")
+    page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
+    for accelerator in ["wasm", "webgpu"]:
+        pair = shown.locator(f"[data-accelerator='{accelerator}']")
+        assert pair.get_attribute("data-agrees") == "false"
+    assert "not of the conversion that the proof is about" in shown.inner_text()
+    assert "computes something else" in shown.inner_text()
+
+
+def test_an_own_file_without_a_proof(visit, convolution):
+    page = visit()
+    shown = own(page, convolution / "net.tflite")
+    page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
+    random = numbers(16 * 16 * 3).reshape(1, 16, 16, 3)
+    (expected,) = litert(convolution / "net.tflite", random)
+    for accelerator in ["wasm", "webgpu"]:
+        pair = shown.locator(f"[data-accelerator='{accelerator}']")
+        assert pair.get_attribute("data-agrees") is None
+        assert float(pair.inner_text()) == pytest.approx(expected.ravel()[0], rel=1e-4)
+    assert re.search(r"differ by at most [\d.e-]+% of the largest answer", shown.inner_text())
     assert re.search(r"input\s+\S+\s+float32 \[1, 16, 16, 3\]", shown.inner_text())
 
 
@@ -209,13 +396,41 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     process = warm("03_convert_model.py", "lstm.keras", "--output", tmp_path / "lstm", cwd=models)
     assert process.returncode == 0, process.stderr
     api.expect(own(page, tmp_path / "lstm.tflite")).to_contain_text("keras.Input((32, 5))")
-    shown = own(page, site / "build/browser/my_model.int8.tflite")
+    shown = own(page, site / "build/browser/model.int8.tflite")
     api.expect(shown).to_contain_text("cannot run here: ")
-    content = (site / "build/browser/my_model.tflite").read_bytes()
+    content = (site / "build/browser/model.tflite").read_bytes()
     (tmp_path / "cut.tflite").write_bytes(content[: len(content) // 2])
     api.expect(own(page, tmp_path / "cut.tflite")).to_contain_text("cannot run here: ")
-    shown = own(page, site / "build/browser/my_model.tflite")  # and then one that runs
-    api.expect(shown).to_contain_text("One run takes", timeout=20_000)
+    (tmp_path / "bad.json").write_text("{}")
+    file = site / "build/browser/model.tflite"
+    api.expect(own(page, file, tmp_path / "bad.json")).to_contain_text("is not a proof of this")
+    proof = site / "build/browser/model.proof.json"
+    shutil.copy(file, tmp_path / "renamed.tflite")
+    shown = own(page, tmp_path / "renamed.tflite", proof)
+    api.expect(shown).to_contain_text("model.proof.json has no file of the name renamed.tflite")
+    shown = own(page, file, proof)  # and then one that runs
+    api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
+
+
+def test_a_page_of_an_own_model(visit, serve, site, convolution):
+    page = site / "build/browser-own"
+    shutil.copytree(LITERT, page / "litert")
+    for file in PAGE:
+        shutil.copy(REPOSITORY / "browser" / file, page)
+    for file in convolution.glob("net*"):
+        name = file.name.replace("net.", "model.", 1)
+        if file.name.endswith(".tflite"):
+            shutil.copy(file, page / name)
+    text = (convolution / "net.proof.json").read_text(encoding="utf-8")
+    text = text.replace('"file": "net.', '"file": "model.')
+    (page / "model.proof.json").write_text(text, encoding="utf-8")
+    address = re.search(r"http://\S+/", serve(page="build/browser-own").stdout.readline())[0]
+    shown = visit(address=address)
+    assert shown.locator("h1").inner_text() == "net.keras, on this device"
+    assert not shown.locator("#x").is_visible()
+    assert not shown.locator("#plot").is_visible()
+    assert marks(shown) == dict.fromkeys(PAIRS, "true")
+    assert "trained" in shown.locator("#variants li").first.inner_text()
 
 
 def test_only_the_page_is_served(address):
@@ -237,8 +452,17 @@ def test_phones_get_a_qr_code(serve):
     pytest.importorskip("segno", reason="make browser installs it")
     process = serve(host="0.0.0.0")
     first, code = process.stdout.readline(), process.stdout.readline()
-    assert re.search(r"http://\d+\.\d+\.\d+\.\d+:\d+/", first)
+    assert re.search(r"https?://\d+\.\d+\.\d+\.\d+:\d+/", first)
     assert re.search("[▀▄█]", code + process.stdout.readline())
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_phones_get_their_gpu(serve, visit):
+    """By https with a certificate that the phone lets pass; by http browsers keep the GPU."""
+    address = re.search(r"https://\S+", serve(host="0.0.0.0").stdout.readline())[0]
+    page = visit(address=address, ignore_https_errors=True)
+    assert "swiftshader" in page.locator("#gpu").inner_text().lower()
+    assert marks(page) == dict.fromkeys(PAIRS, "true")
 
 
 def test_a_port_that_is_none():

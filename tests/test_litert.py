@@ -91,7 +91,7 @@ def test_run_and_curve_agree_with_the_interpreter(pipeline):
     path = pipeline[0] / "saved_model/my_model.int8.tflite"
     x = np.arange(100, 200, 7, dtype="float32")
     runs = [{"keras_tensor": value.reshape(1, 1)} for value in x]
-    results, dtypes, seconds = litert.run(path.read_bytes(), runs, "serving_default")
+    results, dtypes, scales, seconds = litert.run(path.read_bytes(), runs, "serving_default")
     assert (len(results), dtypes) == (len(x), "int8")
     assert 0 < seconds < 1
     interpreter = Interpreter(str(path))
@@ -106,4 +106,5 @@ def test_run_and_curve_agree_with_the_interpreter(pipeline):
         real = scale * (interpreter.get_tensor(taken["index"]).item() - zero_point)
         assert result["output_0"].item() == pytest.approx(real, rel=1e-6)
         assert point == result["output_0"].item()
+    assert scales == {"output_0": scale}
     assert [list(side) for side in litert.names(interpreter)] == [["keras_tensor"], ["output_0"]]

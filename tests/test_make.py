@@ -114,3 +114,13 @@ def test_an_unsupported_python_is_named_before_anything_is_installed(clone, tmp_
     assert "PYTHON=python3.12 make" in process.stderr.splitlines()[0]
     assert not (clone / ".venv").exists()
     assert "nowhere is missing" in make(clone, python="nowhere").stderr
+
+
+def test_the_page_of_an_own_model_lies_beside_that_of_the_lesson(clone):
+    shutil.copytree(REPOSITORY / "browser", clone / "browser")
+    lesson = make(clone, "--dry-run", "browser").stdout
+    assert "03_convert_model.py  --batch 1 --output build/browser.new/model" in lesson
+    own = make(clone, "--dry-run", "browser", "MODEL=my models/net.keras").stdout
+    assert "03_convert_model.py 'my models/net.keras' --batch 1" in own
+    assert "browser/serve.py build/browser-own" in own
+    assert "build/browser.new" not in own

@@ -25,10 +25,14 @@ def test_the_table(lesson):
     directory, process = lesson
     assert process.returncode == 0, process.stderr
     assert not process.stderr
-    rows = re.findall(r"^(\w[\w ]+?) +yes +(\S+) +(\S+) +(\S+)$", process.stdout, re.MULTILINE)
+    pattern = r"^(\w[\w ]+?) +yes +(\S+) +(\d+ of \d+) +(\S+) +(\S+)$"
+    rows = re.findall(pattern, process.stdout, re.MULTILINE)
     assert [row[0] for row in rows] == ["float32", "dynamic range", "full integer"]
-    for (_, worst, arena, flash), suffix in zip(rows, ["", ".dynamic", ".int8"], strict=True):
+    for (_, worst, agrees, arena, flash), suffix in zip(
+        rows, ["", ".dynamic", ".int8"], strict=True
+    ):
         assert float(worst) < 0.02  # of 20,000
+        assert agrees == "16 of 16"
         assert 500 < int(arena.replace(",", "")) < 3000
         size = (directory / f"saved_model/my_model{suffix}.tflite").stat().st_size
         assert flash == f"{size:,}"
@@ -45,6 +49,41 @@ def test_the_header_holds_the_file(lesson):
     assert f"my_model_length = {len(content)}," in header
     assert "alignas(16) static const unsigned char my_model[" in header
     assert re.search(r"// input  \S+: float32 \[1, 1\], real numbers as they are", header)
+
+
+def arrays(header):
+    """Return the arrays of numbers in a header: a dict from names to lists."""
+    found = re.findall(r"const (?:float|int8_t) (\w+)\[\d+\] = \{\s*([^}]*?),?\s*\};", header)
+    return {name: [float(n.rstrip("f")) for n in numbers.split(",")] for name, numbers in found}
+
+
+@pytest.mark.parametrize("variant", ["float32", "full integer"])
+def test_a_board_tests_itself_with_the_header(pipeline, tmp_path, variant):
+    """The right file lies between the ends, and a file whose answers are a few percent off not."""
+    suffix = {"float32": "", "full integer": ".int8"}[variant]
+    for name in [f"my_model{suffix}.tflite", "my_model.proof.json"]:
+        shutil.copy(pipeline[0] / "saved_model" / name, tmp_path)
+    if suffix:  # NAME.tflite must be there
+        (tmp_path / "my_model.tflite").write_bytes(
+            (pipeline[0] / "saved_model/my_model.quant.tflite").read_bytes()
+        )
+    process = run(SCRIPT, "my_model", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    header = (tmp_path / "build/microcontroller/my_model.h").read_text()
+    found = arrays(header)
+    ((x,),) = [found["my_model_input"]]
+    interpreter = Interpreter(str(tmp_path / f"my_model{suffix}.tflite"))
+    interpreter.allocate_tensors()
+    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(given["index"], np.array([[x]], given["dtype"]))
+    interpreter.invoke()
+    answer = interpreter.get_tensor(taken["index"]).item()
+    assert found["my_model_output_right"] == [pytest.approx(18205, abs=1)]
+    (low,), (high,) = found["my_model_output_lowest"], found["my_model_output_highest"]
+    assert low <= answer <= high
+    reach = high - low
+    assert reach <= (8 if suffix else 3)  # in steps, or in numbers of 18,205
+    assert not low <= answer + reach <= high
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler is installed: cc")
@@ -70,6 +109,7 @@ def test_the_scales_of_an_own_model(pipeline, tmp_path):
     process = run(SCRIPT, "2nd-model", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert "beside LiteRT, on random inputs" in process.stdout
+    assert "no proof" in process.stdout
     header = (tmp_path / "build/microcontroller/2nd-model.h").read_text()
     assert "unsigned char _2nd_model[" in header
     interpreter = Interpreter(str(tmp_path / "2nd-model.tflite"))
@@ -88,8 +128,32 @@ def test_a_model_of_images(models, warm, tmp_path):
     assert process.returncode == 0, process.stderr
     process = run(SCRIPT, "swish", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    worst = re.search(r"^float32 +yes +(\S+)", process.stdout, re.MULTILINE)
+    worst = re.search(r"^float32 +yes +(\S+) +(\d+) of (\d+) ", process.stdout, re.MULTILINE)
     assert float(worst[1]) < 1e-4
+    assert worst[2] == worst[3]
+
+
+def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
+    """Each variant; and no header is written of one that computes something else."""
+    keras = tf.keras
+    layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.set_weights([np.float32([[50]]), np.float32([5])])
+    model.save(tmp_path / "my_model.keras")
+    shutil.copy(pipeline[0] / "saved_model/my_model.samples.npy", tmp_path)
+    assert warm("03_convert_model.py", "my_model.keras", cwd=tmp_path).returncode == 0
+    shutil.copy(pipeline[0] / "saved_model/my_model.proof.json", tmp_path)
+    process = run(SCRIPT, "my_model", cwd=tmp_path)
+    assert_clear_error(
+        process, "something else here than the trained model: float32, dynamic range, full integer"
+    )
+    assert len(re.findall(r"^\w[\w ]+? +yes +\S+ +0 of 16 ", process.stdout, re.MULTILINE)) == 3
+    assert process.stdout.count("is right, and may differ by") == 3
+    assert not (tmp_path / "build").exists()
+    shutil.copy(pipeline[0] / "saved_model/my_model.int8.tflite", tmp_path)  # one that is right
+    process = run(SCRIPT, "my_model", cwd=tmp_path)
+    assert_clear_error(process, "the trained model: float32, dynamic range")
+    assert "my_model.int8.tflite, the smallest that runs" in process.stdout
 
 
 def test_what_cannot_be_read(tmp_path):

@@ -78,7 +78,7 @@ def test_korean_keeps_to_the_glossary():
     rows = re.findall(r"^\|.*\|(.*)\|$", (korean / "GLOSSARY.md").read_text(), re.MULTILINE)
     avoided = re.findall(r"`([^`]+)`", " ".join(rows))
     assert len(avoided) > 30
-    pages = ["README.ko.md", "browser/index.html", "browser/page.js"]
+    pages = ["README.ko.md", "browser/index.html", "browser/words.js"]
     paths = [REPOSITORY / page for page in pages] + [*korean.glob("LC_MESSAGES/*.po")]
     assert len(paths) > 8
     for path in paths:

@@ -1,9 +1,15 @@
 """What counts as the same: limits, what is exact, what is refused, and the words for it."""
 
+import json
+import re
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 
-from backstage import verdict
+from backstage import artifacts, verdict
 
 
 def runs(*arrays, dtype="float32"):
@@ -192,3 +198,144 @@ def test_a_run_of_several_samples_counts_them_once():
     )
     late = [*answers[:2], {"y": answers[2]["y"] + 1}]  # wrong for several at once only
     assert verdict.compare(late, found).difference.startswith("2 of 4 elements of y differ")
+
+
+def proven(answers, given, scales=None, changed=None):
+    """Return the `Proven` of right answers, and of those of a file where it was converted."""
+    true = right(answers, *([changed] if changed else []))
+    allowed = verdict.allowed(given, true, scales or {"y": 0.0}, len(answers))
+    return verdict.Proven([{}] * len(answers), answers, allowed, true.ranges, True, "")
+
+
+def test_a_device_may_err_as_the_file_does_and_its_limit_more():
+    answers, given = runs([[0.0, 0.0]], [[100.0, 1.0]]), runs([[0.0, 0.25]], [[98.0, 1.0]])
+    limit = [0.01 + 1e-4, 1e-4 + 1e-6]
+    for run in proven(answers, given).allowed:
+        assert run["y"] == pytest.approx([25 + limit[0], 0.25 + limit[1]], rel=1e-5)
+    for run in proven(answers, answers).allowed:
+        assert run["y"] == pytest.approx(limit, rel=1e-5)
+    for run in proven(answers, given, {"y": 0.5}).allowed:
+        assert run["y"] == pytest.approx([26, 1.25], rel=1e-5)  # two steps are more than the limit
+
+
+@pytest.mark.parametrize("excess", [0.999, 1.001])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_agreement_ends_at_what_is_allowed(excess, sign):
+    answers = runs([[0.0]], [[100.0]], [[50.0]])
+    known = proven(answers, runs([[0.0]], [[100.0]], [[49.0]]))
+    reach = 1 + 0.01 + 1e-4
+    agreement = verdict.agreement(runs([[0.0]], [[100.0]], [[50.0 + sign * excess * reach]]), known)
+    assert (agreement.count, agreement.of) == ((3, 3) if excess < 1 else (2, 3))
+    assert agreement.of_range == pytest.approx(excess * reach / 100, rel=1e-4)
+    assert agreement.worst.startswith("run 3: output y answers " if excess > 1 else "")
+    assert bool(agreement.worst) == (excess > 1)
+
+
+@pytest.mark.parametrize(
+    ("true", "given", "agrees"),
+    [
+        (1.0, np.nan, False),
+        (1.0, np.inf, False),
+        (1.0, 3.4028235e38, False),  # how the converter stores infinity
+        (np.inf, np.inf, True),
+        (np.inf, 3.4028235e38, True),
+        (np.inf, -np.inf, False),
+        (np.inf, 1e30, False),
+        (np.inf, np.nan, False),
+    ],
+)
+def test_agreement_on_what_is_no_number(true, given, agrees):
+    answers = runs([[0.0]], [[true]])
+    agreement = verdict.agreement(runs([[0.0]], [[given]]), proven(answers, answers))
+    assert agreement.count == 1 + agrees
+    assert ("run 2" in agreement.worst) != agrees
+
+
+def test_a_file_that_cannot_hold_infinity_is_no_excuse_for_other_numbers():
+    answers = runs([[0.0, np.inf]], [[5.0, 2.0]])
+    known = proven(answers, runs([[0.0, 127.0]], [[5.0, 2.0]]))  # as an int8 file answers
+    assert verdict.agreement(runs([[0.0, 127.0]], [[5.0, 2.0]]), known).count == 2
+    assert verdict.agreement(runs([[0.0, 127.0]], [[5.0, 3.0]]), known).count == 1
+    assert verdict.agreement(runs([[9.0, 127.0]], [[5.0, 2.0]]), known).count == 1
+
+
+def test_agreement_of_exact_answers_is_by_element():
+    answers = runs([[1, 2, 3]], dtype="int32")
+    known = proven(answers, runs([[1, 2, 9]], dtype="int32"))
+    assert verdict.agreement(runs([[1, 2, 5]], dtype="int32"), known).count == 1
+    agreement = verdict.agreement(runs([[1, 3, 3]], dtype="int32"), known)
+    assert "component 1 answers 3 where 2 is right" in agreement.worst
+
+
+def test_the_worst_run_is_named_and_each_run_counts_once():
+    answers = runs([[0.0, 0.0]], [[10.0, 10.0]], [[5.0, 5.0]])
+    agreement = verdict.agreement(
+        runs([[1.0, 1.0]], [[10.0, 10.0]], [[5.0, 9.0]]), proven(answers, answers)
+    )
+    assert (agreement.count, agreement.of) == (1, 3)
+    assert agreement.worst.startswith("run 3: output y, component 1 answers 9.0 where 5.0 is right")
+
+
+def test_only_runs_of_the_shapes_that_a_runtime_takes():
+    answers = runs([[0.0]], [[1.0]])
+    known = proven(answers, answers)._replace(
+        inputs=[{"x": np.zeros((1, 2))}, {"x": np.zeros((8, 2))}]
+    )
+    assert len(known.only({"x": [1, 2]}).answers) == 1
+    assert known.only({"x": [3, 2]}) is None
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_the_page_decides_as_python_does(tmp_path):
+    """The same proofs and answers through browser/proof.js: counts, differences, worst runs."""
+    random, cases, expected = np.random.default_rng(5), [], []
+    for case in range(300):
+        shape = [(1, 3), (2, 3), (1, 1), (4,), (1, 2, 2)][case % 5]
+        dtype = "int32" if case % 7 == 0 else "float32"
+        answers = [{"y": (10 * random.standard_normal(shape)).astype(dtype)} for _ in range(3)]
+        if case % 4 == 1 and dtype == "float32":
+            answers[1]["y"].flat[0] = [np.inf, -np.inf, 3.4028235e38][case % 3]
+        noise = [10.0 ** random.integers(-7, 1) * random.standard_normal(shape) for _ in answers]
+        given = [{"y": (run["y"] + n).astype(dtype)} for run, n in zip(answers, noise, strict=True)]
+        if case % 6 == 2 and dtype == "float32":
+            given[2]["y"].flat[-1] = [np.nan, np.inf, 3.4028235e38][case % 3]
+        converted = [{"y": (run["y"] + 0.1).astype(dtype)} for run in answers]
+        known = proven(answers, converted)
+        agreement = verdict.agreement(given, known)
+        worst = re.match(r"run (\d+)", agreement.worst)
+        expected.append((agreement.count, agreement.of_range, worst and int(worst[1])))
+        sides = [("inputs", answers), ("answers", answers), ("allowed", known.allowed)]
+        runs = [
+            {side: {"y": artifacts.packed(part[i]["y"])} for side, part in sides} for i in range(3)
+        ]
+        for run in runs:
+            run["allowed"] = {"v": run["allowed"]}
+        ranges = {"y": artifacts.packed(known.ranges["y"])}
+        came = [artifacts.packed(run["y"]) for run in given]
+        cases.append({"proof": {"runs": runs, "ranges": ranges}, "came": came})
+    shutil.copy(REPOSITORY / "browser/proof.js", tmp_path / "proof.mjs")
+    (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    (tmp_path / "all.mjs").write_text(
+        """
+        import { readFileSync } from "node:fs";
+        import { agreement, runsOf } from "./proof.mjs";
+        const cases = JSON.parse(readFileSync("cases.json", "utf-8"));
+        const found = cases.map(({ proof, came }) => {
+          const given = came.map((y) => {
+            const side = { y };
+            const fake = { runs: [{ inputs: side, answers: side, allowed: { v: side } }] };
+            return { y: runsOf(fake, "v")[0].answers.y.values };
+          });
+          const { count, ofRange, worst } = agreement(proof, runsOf(proof, "v"), given);
+          return [count, Number.isFinite(ofRange) ? ofRange : "inf", worst && worst.run];
+        });
+        console.log(JSON.stringify(found));
+        """,
+        encoding="utf-8",
+    )
+    process = subprocess.run(["node", "all.mjs"], cwd=tmp_path, capture_output=True, check=True)
+    found = json.loads(process.stdout)
+    assert len({count for count, _, _ in expected}) == 4
+    for (count, of_range, worst), (counted, share, run) in zip(expected, found, strict=True):
+        assert (count, worst) == (counted, run)
+        assert float(share) == pytest.approx(of_range, rel=1e-6)

@@ -1,0 +1,163 @@
+// A card of the page: one file, with a column for the CPU and one for the GPU.
+import { agreement, misfit } from "./proof.js";
+import { ACCELERATORS, compile, inTurn, timeOf } from "./runs.js";
+import { shown, words } from "./words.js";
+
+export const COLORS = {
+  float32: "#2b6cb0",
+  float16: "#c05621",
+  "dynamic range": "#2f855a",
+  "full integer": "#b83280",
+  "16-bit int": "#805ad5",
+};
+const UNITS = { wasm: "CPU", webgpu: "GPU" };
+const VALUES = 6; // of an output
+
+export function element(tag, content = [], attributes = {}) {
+  const made = document.createElement(tag);
+  made.append(...[content].flat());
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// A number as short as nine digits allow, which is all that a float32 holds.
+export const digits = (value) => `${Number(Number(value).toPrecision(9))}`;
+
+// A number in few digits, small ones with an exponent.
+export function short(value, count = 4) {
+  const number = Number(Number(value).toPrecision(count));
+  return number && Math.abs(number) < 1e-3 ? number.toExponential() : `${number}`;
+}
+
+// LiteRT.js ends its messages with the place in its source; the first sentence is for the reader.
+export const reason = (error) => String(error?.message ?? error).split("\n")[0];
+
+const milliseconds = (t) => (t < 1 ? `${short(1000 * t, 2)} µs` : `${short(t, 3)} ms`);
+
+// Return a card at the end of a list, its cells by row and accelerator. With `trained`, a column has
+// the right answer of each row; `corner` stands above the names of the rows.
+export function card(list, variant, bytes, rows, trained, corner = "") {
+  const columns = [...(trained ? [words.trained] : []), ...ACCELERATORS.map((name) => UNITS[name])];
+  const head = element("tr", [element("th", corner), ...columns.map((name) => element("th", name))]);
+  const cells = {};
+  const body = rows.map((row, index) => {
+    cells[row] = Object.fromEntries(ACCELERATORS.map((name) => [name, element("td", "…")]));
+    const right = trained ? [element("td", trained[index] ?? "")] : [];
+    return element("tr", [element("th", row), ...right, ...Object.values(cells[row])]);
+  });
+  const first = cells[rows[0]];
+  for (const name of ACCELERATORS) Object.assign(first[name].dataset, { variant, accelerator: name });
+  const title = element("h3", [shown(variant), element("small", words.bytes(bytes.length))]);
+  const notes = element("div");
+  const style = `--mark: ${COLORS[variant] ?? "#718096"}`;
+  list.append(element("li", [title, element("table", [head, ...body]), notes], { style }));
+  return { variant, cells, first, notes };
+}
+
+// Add a line below a card's table.
+export function note(card, text, name = "note") {
+  card.notes.append(element("p", text, { class: name }));
+}
+
+// Compile a file for the CPU and for the GPU, and ask both; return what came of it for each: a model
+// and its answers, or the reason why not. Without a proof nothing is judged.
+export async function tried(bytes, proof, runs, gpu) {
+  const pairs = {};
+  for (const accelerator of ACCELERATORS) {
+    const pair = (pairs[accelerator] = {});
+    if (accelerator === "webgpu" && !gpu.device) continue;
+    try {
+      pair.model = await inTurn(() => compile(bytes, accelerator, gpu));
+      pair.misfit = proof ? misfit(runs, pair.model.takes, pair.model.gives) : "";
+      if (pair.misfit) continue;
+      pair.answers = [];
+      for (const { inputs } of runs) pair.answers.push(await inTurn(() => pair.model.run(inputs)));
+      if (proof) pair.agreement = agreement(proof, runs, pair.answers);
+    } catch (error) {
+      pair.reason = reason(error);
+      pair.model?.delete();
+      pair.model = null;
+    }
+  }
+  return pairs;
+}
+
+// Whether a pair can be run and timed.
+export const runs = (pair) => pair.model && !pair.misfit;
+
+// Say on a card whether both agree with the proof; without a proof only what cannot run.
+export function judge(card, pairs, proof) {
+  for (const [accelerator, pair] of Object.entries(pairs)) {
+    const first = card.first[accelerator];
+    const agrees = card.cells[words.agrees]?.[accelerator];
+    if (pair.agreement) {
+      const { count, of, worst } = pair.agreement;
+      const open = !worst && !proof.variants[card.variant].clear;
+      if (!open) first.dataset.agrees = `${!worst}`;
+      agrees.textContent = open ? words.unclear : worst ? words.no(count, of) : words.yes(count, of);
+      agrees.className = worst ? "wrong" : "right";
+      if (worst) note(card, words.worst(UNITS[accelerator], worst), "wrong");
+    } else if (pair.misfit) {
+      first.dataset.agrees = "false";
+      agrees.textContent = "✗";
+      agrees.className = "wrong";
+      if (!card.notes.childElementCount) note(card, words.misfit(pair.misfit), "wrong");
+    }
+    if (pair.reason) first.textContent = words.refused;
+    for (const cells of runs(pair) ? [] : Object.values(card.cells)) {
+      if (cells[accelerator].textContent === "…") cells[accelerator].textContent = "–";
+    }
+  }
+  if (!Object.values(pairs).some((pair) => pair.model)) {
+    const [, ...others] = Object.values(card.cells);
+    for (const { wasm } of others) wasm.parentElement.remove();
+  }
+  const refused = Object.entries(pairs).filter(([, pair]) => pair.reason);
+  for (const why of new Set(refused.map(([, pair]) => pair.reason))) {
+    const who = refused.filter(([, pair]) => pair.reason === why).map(([name]) => UNITS[name]);
+    note(card, words.why(who.join(words.and), why));
+  }
+}
+
+// Time both, one after the other; return a row for each that was tried, to be copied.
+export async function time(card, pairs, inputs) {
+  const rows = [];
+  for (const [accelerator, pair] of Object.entries(pairs)) {
+    const cell = card.cells[words.time][accelerator];
+    try {
+      if (runs(pair)) cell.textContent = milliseconds(await inTurn(() => timeOf(pair.model, inputs)));
+    } catch (error) {
+      pair.reason = reason(error);
+      cell.textContent = "–";
+    }
+    const { count, of } = pair.agreement ?? {};
+    const agrees = pair.agreement ? `${count} of ${of}` : pair.misfit || pair.reason || "no proof";
+    const taken = runs(pair) && !pair.reason ? cell.textContent : "-";
+    if (pair.model || pair.reason) rows.push([card.variant, accelerator, agrees, taken]);
+  }
+  return rows;
+}
+
+// Return the rows of a table of outputs, the right answers, and what fills it: the first values of
+// each output in the first run. `answers` are { values } by the outputs' names.
+export function outputs(answers) {
+  const values = Object.entries(answers).flatMap(([name, { values }]) =>
+    [...values.slice(0, VALUES)].map((value, index) => ({ name, index, value, of: values.length })),
+  );
+  const alone = Object.keys(answers).length === 1;
+  const rows = values.map(({ name, index, of }) =>
+    alone ? `[${index}]` : of > 1 ? `${name} [${index}]` : name,
+  );
+  return {
+    rows,
+    corner: alone ? (values[0]?.name ?? "") : "",
+    trained: values.map(({ value }) => short(value)),
+    fill(card, pairs) {
+      for (const [accelerator, { answers }] of Object.entries(pairs)) {
+        for (const [row, { name, index }] of answers ? values.entries() : []) {
+          card.cells[rows[row]][accelerator].textContent = short(answers[0][name][index]);
+        }
+      }
+    },
+  };
+}
