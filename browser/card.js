@@ -26,7 +26,7 @@ export const digits = (value) => `${Number(Number(value).toPrecision(9))}`;
 // A number in few digits, small ones with an exponent.
 export function short(value, count = 4) {
   const number = Number(Number(value).toPrecision(count));
-  return number && Math.abs(number) < 1e-3 ? number.toExponential() : `${number}`;
+  return number && Math.abs(number) < 1e-4 ? number.toExponential() : `${number}`;
 }
 
 // LiteRT.js ends its messages with the place in its source; the first sentence is for the reader.
