@@ -107,7 +107,7 @@ function showReport(rows, gpu) {
   const named = [vendor, architecture, device, description].filter(Boolean).join(" ");
   const head = ["variant", "accelerator", "runs that agree", "one run"];
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
-  $("report").value = [`GPU: ${named || "none"}`, `browser: ${navigator.userAgent}`, "", ...lines].join("\n");
+  $("report").value = [`GPU: ${gpu.device ? named || "unnamed" : "none"}`, `browser: ${navigator.userAgent}`, "", ...lines].join("\n");
   $("report").rows = lines.length + 4;
 }
 

@@ -264,6 +264,23 @@ def table(stdout):
     return {row["variant"]: row for row in rows}
 
 
+def save_line(path, slope):
+    """Save a model of the line y = slope · x + 5 with the lesson's names, and samples beside it.
+
+    Args:
+        path: a `Path` that ends with .keras.
+        slope: a number.
+    """
+    from tensorflow import keras
+
+    layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.set_weights([np.float32([[slope]]), np.float32([5])])
+    model.save(path)
+    x = np.arange(100, 200, dtype="float32").reshape(-1, 1)
+    np.save(path.with_suffix(".samples.npy"), x)
+
+
 def assert_converted(process, path, variants=("float32", "float16", "dynamic range")):
     """Check that stage 3 reported the variants as sound and that LiteRT runs their files."""
     assert process.returncode == 0, process.stderr

@@ -14,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import CHROMIUM, REPOSITORY
+from conftest import CHROMIUM, REPOSITORY, save_line
 from tensorflow import keras
 
 api = pytest.importorskip("playwright.sync_api", reason="make test installs playwright")
@@ -201,23 +201,10 @@ def test_the_table_to_copy(lesson):
     api.expect(lesson.locator("#copied")).not_to_be_empty()
 
 
-LINE = """
-import sys
-import numpy as np
-import tensorflow as tf
-from tensorflow import keras
-layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
-model = keras.Sequential(layers)
-model.set_weights([np.float32([[float(sys.argv[1])]]), np.float32([5])])
-model.save("line.keras")
-np.save("line.samples.npy", np.arange(100, 200, dtype="float32").reshape(-1, 1))
-"""
-
-
 @pytest.mark.parametrize("slope", [50, 101])
 def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope):
     """Each variant, on both: the page's proof is that of the lesson."""
-    subprocess.run([sys.executable, "-c", LINE, str(slope)], cwd=tmp_path, check=True)
+    save_line(tmp_path / "line.keras", slope)
     process = warm("03_convert_model.py", "line.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     routes = [

@@ -4,11 +4,9 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SUFFIXES, assert_clear_error
-from tensorflow import keras
+from conftest import SUFFIXES, assert_clear_error, save_line
 
 from backstage import device
 
@@ -35,12 +33,7 @@ def other(warm, tmp_path_factory):
     def make(slope):
         name = f"line{slope}"
         if not (directory / f"{name}.tflite").exists():
-            layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
-            model = keras.Sequential(layers)
-            model.set_weights([np.float32([[slope]]), np.float32([5])])
-            model.save(directory / f"{name}.keras")
-            x = np.arange(100, 200, dtype="float32").reshape(-1, 1)
-            np.save(directory / f"{name}.samples.npy", x)
+            save_line(directory / f"{name}.keras", slope)
             process = warm("03_convert_model.py", f"{name}.keras", cwd=directory)
             assert process.returncode == 0, process.stderr
         return directory / name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY, assert_clear_error, run
+from conftest import REPOSITORY, assert_clear_error, run, save_line
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is missing: run make microcontroller")
 
@@ -135,12 +135,7 @@ def test_a_model_of_images(models, warm, tmp_path):
 
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
     """Each variant; and no header is written of one that computes something else."""
-    keras = tf.keras
-    layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
-    model = keras.Sequential(layers)
-    model.set_weights([np.float32([[50]]), np.float32([5])])
-    model.save(tmp_path / "my_model.keras")
-    shutil.copy(pipeline[0] / "saved_model/my_model.samples.npy", tmp_path)
+    save_line(tmp_path / "my_model.keras", 50)
     assert warm("03_convert_model.py", "my_model.keras", cwd=tmp_path).returncode == 0
     shutil.copy(pipeline[0] / "saved_model/my_model.proof.json", tmp_path)
     process = run(SCRIPT, "my_model", cwd=tmp_path)
