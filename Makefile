@@ -70,7 +70,8 @@ browser: $(page) $(extra)-browser
 
 # The page wants files with a fixed batch, so they are converted anew.
 $(page): $(wildcard browser/*) $(litertjs) 03_convert_model.py $(modules) \
-		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy)
+		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy) \
+		| $(installed)
 	rm -rf $@.new
 	mkdir -p $@.new/litert/wasm
 	cp browser/index.html browser/*.js browser/style.css $@.new

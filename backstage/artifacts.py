@@ -194,7 +194,7 @@ def proof(path):
                     return found, variant
             if model != whole and os.path.splitext(whole)[1] in SUFFIXES:  # tried earlier only
                 return found, {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise damaged(file) from error
     return None, None
 
@@ -216,7 +216,7 @@ def threshold(path):
 def changed(path):
     """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is.
 
-    On a device there is neither a proof nor a model, and None is returned.
+    Without a proof None is returned.
     """
     found, variant = proof(path)
     if not found:

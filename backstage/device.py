@@ -21,16 +21,20 @@ def proven(path):
         return None
     try:
         runs = found["runs"]
-        return verdict.Proven(
+        known = verdict.Proven(
             inputs=[_arrays(run["inputs"]) for run in runs],
             answers=[_arrays(run["answers"]) for run in runs],
             allowed=[_arrays(run["allowed"][variant]) for run in runs],
             ranges=_arrays(found["ranges"]),
-            clear=bool(part["clear"]),
+            clear=part["clear"],
             sha256=part["sha256"],
         )
+        known.require_consistent()
+        if type(known.clear) is not bool:
+            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise artifacts.damaged(f"the proof beside {path}") from error
+    return known
 
 
 def _arrays(packed):
@@ -84,26 +88,25 @@ def check(path):
     with litert.explained(path):
         interpreter = Interpreter(model_path=path)  # a new one, as a model may have a state
         reason = misfit(runs, *litert.names(interpreter))
-        asked = script.counted([] if reason else runs.inputs, "asking this device")
+        if reason:
+            raise script.Failure(_different(path, runs, reason))
+        asked = script.counted(runs.inputs, "asking this device")
         given = [litert.invoke(interpreter, run) for run in asked]
-    if not reason:
-        agreement = verdict.agreement(given, runs)
-        reason = agreement.worst
-    if reason:
-        with open(path, "rb") as file:
-            same = artifacts.sha256(file.read()) == runs.sha256
-        who, way_out = "this file", artifacts.changed(path)
-        if same:
-            version = importlib.metadata.version("ai-edge-litert")
-            who = "this device"
-            way_out = (
-                f"The file is the one that was proven: report it, with ai-edge-litert {version}"
-            )
-        raise script.Failure(
-            f"{path}: {who} computes something else than the trained model. {reason}\n{way_out}"
-        )
+    agreement = verdict.agreement(given, runs)
+    if agreement.worst and (runs.clear or agreement.lost):
+        raise script.Failure(_different(path, runs, agreement.worst))
     line = f"{agreement.count} of {agreement.of} runs agree with the trained model"
     if not runs.clear:
         why = "rounding, or what quantization costs, explains too much of the range"
         return [f"proof: cannot be judged, for {why}; {line}"]
     return [f"proof: {line}, largest difference {agreement.of_range:.2g} of the range"]
+
+
+def _different(path, runs, reason):
+    """Return the message for a file or a device that computes something else."""
+    with open(path, "rb") as file:
+        same = artifacts.sha256(file.read()) == runs.sha256
+    what = f"{path}: this {'device' if same else 'file'} computes something else than the trained"
+    version = importlib.metadata.version("ai-edge-litert")
+    way_out = f"The file is the one that was proven: report it, with ai-edge-litert {version}"
+    return f"{what} model: {reason}\n{way_out if same else artifacts.changed(path)}"

@@ -39,8 +39,8 @@ def explained(path, input=None, hint=""):
 def names(interpreter):
     """Return the details of the input tensors, and of the output tensors, by the author's names.
 
-    These are the names of the first signature. Files of other converters may have none; then the
-    tensors' own names stay.
+    These are the names of the first signature, of which a tensor may have several. Files of other
+    converters may have none; then the tensors' own names stay.
 
     Returns:
         Two dicts from names to details, in the file's order.
@@ -50,9 +50,15 @@ def names(interpreter):
     for key in list(interpreter.get_signature_list())[:1]:
         runner = interpreter.get_signature_runner(key)
         signature = runner.get_input_details(), runner.get_output_details()
-        chosen = [{tensor["name"]: name for name, tensor in side.items()} for side in signature]
+        chosen = [
+            {
+                tensor["name"]: [name for name in side if side[name]["name"] == tensor["name"]]
+                for tensor in side.values()
+            }
+            for side in signature
+        ]
     return [
-        {names.get(tensor["name"], tensor["name"]): tensor for tensor in side}
+        {name: tensor for tensor in side for name in names.get(tensor["name"], [tensor["name"]])}
         for side, names in zip(sides, chosen, strict=True)
     ]
 

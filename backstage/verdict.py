@@ -90,7 +90,7 @@ def right(answers, changed, path, numbers):
         for run, other, change in zip(answers, attempt, moved, strict=True):
             for name in run:
                 change[name] = np.maximum(
-                    change[name], np.float32(_distance(other[name], run[name]))
+                    change[name], np.float32(distance_of(other[name], run[name]))
                 )
     limits, ranges, shares = moved, {}, {}
     for name, values in answers[0].items():
@@ -183,10 +183,11 @@ def compare(given, right):
 def allowed(given, right, scales, count):
     """Return how far a device's answers may be from the right ones, see `Proven`.
 
-    In each component that is the file's largest error where it was converted, in any component, as
-    a part of the range, and the limit more: for integers two steps of their scale, if those are
-    more. Devices compute with the same quantized weights in different ways, each with errors of
-    that size at other places. Exact outputs may differ where the file did.
+    That is the limit, for integers two steps of their scale if those are more, and what the file
+    itself erred where it was converted. Devices compute with the same quantized weights in
+    different ways, with errors of that size at other places: so in each component it is four times
+    the worst error over all samples, as a part of the range; where that is small by chance, four
+    times that of the middle component; and nowhere more than the worst of all.
 
     Args:
         given: a file's answers where it was converted.
@@ -200,20 +201,22 @@ def allowed(given, right, scales, count):
     """
     found = [{} for _ in right.answers[:count]]
     for name, scale in scales.items():
-        distances = [
-            _distance(run[name], true[name]) for run, true in zip(given, right.answers, strict=True)
-        ]
+        true = [run[name] for run in right.answers]
+        split, ranges = _splits(true), right.ranges[name]
+        distances = [distance_of(run[name], x) for run, x in zip(given, true, strict=True)]
         lost = [~np.isfinite(distance) for distance in distances]
-        share = max(
-            np.max(distance / right.ranges[name], where=~gone, initial=0.0)
-            for distance, gone in zip(distances, lost, strict=True)
+        worst = np.maximum.reduce(
+            [
+                _over(np.max, np.where(gone, 0.0, distance), split)
+                for distance, gone in zip(distances, lost, strict=True)
+            ]
         )
-        for run, distance, gone, limits in zip(found, distances, lost, right.limits, strict=False):
-            if _exact(right.answers[0][name]):
-                reach = distance + limits[name]
-            else:
-                reach = share * right.ranges[name] + np.maximum(limits[name], 2 * scale)
-                reach = np.where(gone, np.inf, reach) if gone.any() else reach
+        shares = np.maximum(worst, 0) / ranges
+        middle = np.quantile(shares, 0.5, method="lower")
+        shares = np.minimum(4 * np.maximum(shares, middle), shares.max())
+        for run, gone, limits in zip(found, lost, right.limits, strict=False):
+            reach = shares * ranges + np.maximum(limits[name], 2 * scale)
+            reach = np.where(gone, np.inf, reach) if gone.any() else reach
             run[name] = np.nextafter(np.float32(reach), np.float32(np.inf))
     return found
 
@@ -236,6 +239,21 @@ class Proven(NamedTuple):
     ranges: dict
     clear: bool
     sha256: str
+
+    def require_consistent(self):
+        """Raise `ValueError` if its parts do not fit each other, as in a damaged proof."""
+        for side in (self.inputs, self.answers, self.allowed):
+            if len({frozenset(run) for run in side}) != 1:
+                raise ValueError("runs of other names, or none")
+        if not self.ranges.keys() == self.answers[0].keys() == self.allowed[0].keys() != set():
+            raise ValueError("outputs of other names, or none")
+        for answers, allowed in zip(self.answers, self.allowed, strict=True):
+            for name, true in answers.items():
+                shape, reach, spans = _numbers(true).shape, allowed[name], self.ranges[name]
+                if np.broadcast_shapes(shape, reach.shape, spans.shape) != shape:
+                    raise ValueError("an array of another shape")
+                if not ((reach >= 0).all() and (spans > 0).all()):
+                    raise ValueError("a number that cannot be")
 
     def only(self, shapes):
         """Return the same with those runs only whose inputs have given shapes; None without one.
@@ -261,12 +279,14 @@ class Agreement(NamedTuple):
         of: how many runs there are.
         of_range: the largest difference from the right answers as a part of its component's range.
         worst: the worst run that does not agree, in words, or "".
+        lost: whether NaN or infinity came where the right answer is a number.
     """
 
     count: int
     of: int
     of_range: float
     worst: str
+    lost: bool
 
 
 def agreement(given, proven):
@@ -276,12 +296,12 @@ def agreement(given, proven):
         given: the device's answers, of the shapes and kinds of the right ones.
         proven: a `Proven`.
     """
-    count, of_range, worst, excess = 0, 0.0, "", 0.0
+    count, of_range, worst, excess = 0, 0.0, "", -1.0
     pairs = zip(given, proven.answers, proven.allowed, strict=True)
     for index, (run, answers, allowed) in enumerate(pairs):
         agrees = True
         for name, true in answers.items():
-            distance = _distance(run[name], true)
+            distance = distance_of(run[name], true)
             if not distance.size:
                 continue
             shares = distance / proven.ranges[name]
@@ -291,7 +311,7 @@ def agreement(given, proven):
             if not beyond.any():
                 continue
             agrees = False
-            shares = np.where(beyond, np.where(lost, np.inf, shares), 0.0)
+            shares = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
             if shares.max() > excess:
                 excess, where = shares.max(), np.unravel_index(shares.argmax(), shares.shape)
                 reach = np.broadcast_to(allowed[name], distance.shape)[where]
@@ -299,11 +319,11 @@ def agreement(given, proven):
                     where = (*where[:-1], where[-1] % true.shape[-1]) if true.ndim else ()
                 component = f", component {where[-1]}" if true.size > 1 else ""
                 worst = (
-                    f"run {index + 1}: output {name}{component} answers {run[name][where]} where"
+                    f"in run {index + 1}, {name}{component} answers {run[name][where]} where"
                     f" {true[where]} is right, and may differ by {reach:.2g}"
                 )
         count += agrees
-    return Agreement(count, len(proven.answers), of_range, worst)
+    return Agreement(count, len(proven.answers), of_range, worst, np.isinf(excess))
 
 
 class Worst:
@@ -328,7 +348,7 @@ class Worst:
         true, limits = (side[run][self.name] for side in (self.right.answers, self.right.limits))
         if not true.size:
             return
-        distance = _distance(given, true)
+        distance = distance_of(given, true)
         shares = distance / self.right.ranges[self.name]
         self.error = max(self.error, distance.max())
         self.of_range = max(self.of_range, shares.max())
@@ -402,7 +422,7 @@ def _over(reduce, values, split):
     return reduce(values, axis=axes, initial=start)
 
 
-def _distance(given, true):
+def distance_of(given, true):
     """Return how far given values are from the true ones, float64 of their shape as `_numbers`.
 
     It is 0 for equal infinities, and infinite where one of the two is NaN or infinite.

@@ -153,9 +153,9 @@ def self_test(name, runs, inputs, outputs):
             ends = zip(("lowest", "highest"), between(answers, allowed, tensor), strict=True)
             parts += [in_c(f"{stem}_{end}", values) for end, values in ends]
     return f"""
-// For a test at start-up: give {name}_input to the model. Each number of its output must lie
-// from that of ..._lowest to that of ..._highest, or this board computes something else than the
-// trained model, whose answer is ..._right.
+// For a test at start-up: give ..._input to the model. Each number of its output must lie from
+// that of ..._lowest to that of ..._highest, or this board computes something else than the
+// trained model, whose answer is ..._right, in real numbers.
 {chr(10).join(parts)}
 """
 
@@ -179,7 +179,7 @@ def header(name, file, content, arena, tensors, test):
 {comments}
 //
 // {name}_arena is what tflite-micro used on a computer with 64-bit pointers; with 32-bit ones it
-// is less. A model of floating point wants a board that computes with it.
+// is less.
 #ifndef {name.upper()}_H
 #define {name.upper()}_H
 
@@ -232,25 +232,24 @@ for variant, suffix in VARIANTS.items():
     differs = proven and device.misfit(proven, inputs, outputs)
     alone = {name: tensor["shape"].tolist() for name, tensor in inputs.items()}  # it cannot resize
     proven = proven and not differs and proven.only(alone)
-    asked = [*runs, *(proven.inputs if proven else [])]
+    first = proven.inputs if proven else []  # from the state that a model begins with
     try:
-        results, arena = on_micro(content, asked, inputs, outputs)
+        results, arena = on_micro(content, [*first, *runs], inputs, outputs)
     except script.Failure as error:
         print(f"{variant:<14} no     {error}")
         continue
     with litert.explained(path):
         expected = [litert.invoke(interpreter, run) for run in runs]
     worst = max(
-        np.abs(result[name].astype(float) - true[name]).max()
-        for result, true in zip(results[: len(runs)], expected, strict=True)
+        verdict.distance_of(result[name], true[name]).max(initial=0)
+        for result, true in zip(results[len(first) :], expected, strict=True)
         for name in outputs
     )
-    agrees = "no proof"
+    agrees = "0" if differs else "no proof"
     if proven:
-        agreement = verdict.agreement(results[len(runs) :], proven)
-        agrees, differs = f"{agreement.count} of {agreement.of}", agreement.worst
-    elif differs:
-        agrees = "no"
+        agreement = verdict.agreement(results[: len(first)], proven)
+        agrees = f"{agreement.count} of {agreement.of}" if proven.clear else "unclear"
+        differs = agreement.worst if proven.clear or agreement.lost else ""
     flash = len(content)
     print(f"{variant:<14} yes {worst:>19.2g} {agrees:>10} {arena:>12,} {flash:>14,}")
     if differs:
@@ -266,7 +265,8 @@ if smallest:
     stem = os.path.basename(args.model)
     file = f"build/microcontroller/{stem}.h"
     name = re.sub(r"\W|^(?=\d)", "_", stem)
-    test = self_test(name, *known) if known[0] else ""
+    proven, *ends = known
+    test = self_test(name, proven, *ends) if proven and proven.clear else ""
     text = header(name, os.path.basename(path), content, arena, tensors, test)
     artifacts.write(file, text.encode())
     print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")

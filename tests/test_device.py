@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SUFFIXES, assert_clear_error, save_line
@@ -76,7 +77,7 @@ def test_a_file_of_another_model_under_the_same_name(warm, copy, other, variant,
         assert process.returncode == 0
         return
     assert_clear_error(process, "this file computes something else", "is right", "has changed")
-    assert re.search(r"run \d+: output output_0 answers \d", process.stderr)
+    assert re.search(r"in run \d+, output_0 answers \d", process.stderr)
     assert "agree" not in process.stdout
 
 
@@ -113,7 +114,7 @@ def test_a_device_is_blamed_where_the_file_is_the_proven_one(warm, copy):
     path.write_text(json.dumps(proof), encoding="utf-8")
     process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=copy)
     assert_clear_error(
-        process, "this device computes something else", "run 4: ", "report it, with ai-edge-litert"
+        process, "this device computes something else", "run 4, ", "report it, with ai-edge-litert"
     )
 
 
@@ -141,24 +142,82 @@ def test_what_cannot_be_judged(warm, copy):
         assert process.returncode == 0
         assert process.stdout.splitlines()[-1].startswith("proof: cannot be judged")
     (copy / "my_model.tflite").write_bytes(converted(lambda x: 0 * x))
+    assert warm("04_deploy_tflite.py", "my_model.tflite", cwd=copy).returncode == 0
+    (copy / "my_model.tflite").write_bytes(converted(lambda x: tf.math.log(-x)))
     assert warm("04_deploy_tflite.py", "my_model.tflite", cwd=copy).returncode == 1
 
 
-@pytest.mark.parametrize("part", ["runs", "ranges", "base64", "shape", "allowed"])
-def test_a_proof_without_a_part(warm, copy, part):
+DAMAGES = {
+    "no runs": lambda proof: proof.update(runs=[]),
+    "runs missing": lambda proof: proof.pop("runs"),
+    "ranges missing": lambda proof: proof.pop("ranges"),
+    "ranges of others": lambda proof: proof.update(ranges={"z": proof["ranges"]["output_0"]}),
+    "clear in words": lambda proof: proof["variants"]["float32"].update(clear="no"),
+    "clear missing": lambda proof: proof["variants"]["float32"].pop("clear"),
+    "base64": lambda proof: proof["runs"][2]["answers"]["output_0"].update(base64="?"),
+    "shape": lambda proof: proof["runs"][2]["answers"]["output_0"].update(shape=[3]),
+    "no output": lambda proof: proof["runs"][2]["answers"].clear(),
+    "no input": lambda proof: proof["runs"][2]["inputs"].clear(),
+    "allowed missing": lambda proof: proof["runs"][2]["allowed"].pop("float32"),
+    "allowed NaN": lambda proof: proof["runs"][2]["allowed"]["float32"]["output_0"].update(
+        base64="AADAfw=="
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_proof(warm, copy, damage):
     path = copy / "my_model.proof.json"
     proof = json.loads(path.read_text(encoding="utf-8"))
-    if part in proof:
-        del proof[part]
-    elif part == "allowed":
-        del proof["runs"][2]["allowed"]["float32"]
-    else:
-        proof["runs"][2]["answers"]["output_0"][part] = {"base64": "?", "shape": [3]}[part]
+    DAMAGES[damage](proof)
     path.write_text(json.dumps(proof), encoding="utf-8")
     process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=copy)
     assert_clear_error(
         process, "the proof beside my_model.tflite is damaged", "03_convert_model.py"
     )
+
+
+def test_a_proof_without_an_end(warm, copy):
+    (copy / "my_model.proof.json").write_text("[" * 100_000, encoding="utf-8")
+    process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=copy)
+    assert_clear_error(process, "my_model.proof.json is damaged")
+
+
+def saved_model(directory, function, *specs):
+    """Save a function of tensors as a SavedModel, and samples of its first input beside it."""
+    module = tf.Module()
+    module.f = tf.function(function, specs)
+    tf.saved_model.save(module, str(directory), signatures=module.f.get_concrete_function())
+    samples = np.random.default_rng(1).uniform(-1, 1, (40, *specs[0].shape[1:]))
+    np.save(f"{directory}.samples.npy", samples.astype("float32"))
+
+
+def test_two_names_of_one_output(warm, tmp_path):
+    spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+    saved_model(tmp_path / "m", lambda x: dict.fromkeys("ab", 2 * x), spec)
+    assert warm("03_convert_model.py", "m", cwd=tmp_path).returncode == 0
+    process = warm("04_deploy_tflite.py", "m.tflite", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"^proof: (\d+) of \1 runs agree", process.stdout, re.MULTILINE)
+    assert "output a: " in process.stdout
+    assert "output b: " in process.stdout
+
+
+def test_outputs_of_other_scales_in_one_tensor(warm, tmp_path):
+    """A small component's error, large beside its range, is no excuse for a large one."""
+
+    def stretched(slope):
+        return lambda x: {"y": x * tf.constant([slope, 20.0])}
+
+    for name, slope in [("m", 1000.0), ("wrong", 1250.0)]:
+        spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+        saved_model(tmp_path / name, stretched(slope), spec)
+        assert warm("03_convert_model.py", name, cwd=tmp_path).returncode == 0
+    process = warm("04_deploy_tflite.py", "m.int8.tflite", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    shutil.copy(tmp_path / "wrong.int8.tflite", tmp_path / "m.int8.tflite")
+    process = warm("04_deploy_tflite.py", "m.int8.tflite", cwd=tmp_path)
+    assert_clear_error(process, "component 0")
 
 
 @pytest.mark.parametrize("name", ["swish", "lstm", "two_inputs", "uint8_image", "embedding"])
