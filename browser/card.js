@@ -29,8 +29,11 @@ export function short(value, count = 4) {
   return number && Math.abs(number) < 1e-4 ? number.toExponential() : `${number}`;
 }
 
-// LiteRT.js ends its messages with the place in its source; the first sentence is for the reader.
-export const reason = (error) => String(error?.message ?? error).split("\n")[0];
+// LiteRT.js names the place in its source; the first sentence is for the reader.
+export function reason(error) {
+  const [line] = String(error?.message ?? error).split("\n");
+  return line.replace(/^ERROR: \[\S+\]\s*/, "") || words.noReason;
+}
 
 const milliseconds = (t) => (t < 1 ? `${short(1000 * t, 2)} µs` : `${short(t, 3)} ms`);
 
@@ -82,8 +85,8 @@ export async function tried(bytes, proof, runs, gpu) {
   return pairs;
 }
 
-// Whether a pair can be run and timed.
-export const runs = (pair) => pair.model && !pair.misfit;
+// Whether a pair can be timed.
+export const usable = (pair) => pair.model && !pair.misfit;
 
 // Say on a card whether both agree with the proof; without a proof only what cannot run.
 export function judge(card, pairs, proof) {
@@ -91,23 +94,28 @@ export function judge(card, pairs, proof) {
     const first = card.first[accelerator];
     const agrees = card.cells[words.agrees]?.[accelerator];
     if (pair.agreement) {
-      const { count, of, worst } = pair.agreement;
-      const open = !worst && !proof.variants[card.variant].clear;
-      if (!open) first.dataset.agrees = `${!worst}`;
-      agrees.textContent = open ? words.unclear : worst ? words.no(count, of) : words.yes(count, of);
-      agrees.className = worst ? "wrong" : "right";
-      if (worst) note(card, words.worst(UNITS[accelerator], worst), "wrong");
+      const { count, of, worst, lost } = pair.agreement;
+      pair.open = !lost && !proof.variants[card.variant].clear;
+      const wrong = worst && !pair.open;
+      agrees.textContent = pair.open ? words.unclear : (wrong ? words.no : words.yes)(count, of);
+      if (!pair.open) first.dataset.agrees = `${!wrong}`;
+      if (!pair.open) agrees.className = wrong ? "wrong" : "right";
+      if (wrong) note(card, words.worst(UNITS[accelerator], worst), "wrong");
     } else if (pair.misfit) {
       first.dataset.agrees = "false";
       agrees.textContent = "✗";
       agrees.className = "wrong";
-      if (!card.notes.childElementCount) note(card, words.misfit(pair.misfit), "wrong");
     }
-    if (pair.reason) first.textContent = words.refused;
-    for (const cells of runs(pair) ? [] : Object.values(card.cells)) {
+    if (pair.reason) {
+      first.textContent = words.refused;
+      first.className = "refused";
+    }
+    for (const cells of usable(pair) ? [] : Object.values(card.cells)) {
       if (cells[accelerator].textContent === "…") cells[accelerator].textContent = "–";
     }
   }
+  const different = Object.values(pairs).find((pair) => pair.misfit);
+  if (different) note(card, words.misfit(different.misfit), "wrong");
   if (!Object.values(pairs).some((pair) => pair.model)) {
     const [, ...others] = Object.values(card.cells);
     for (const { wasm } of others) wasm.parentElement.remove();
@@ -119,21 +127,23 @@ export function judge(card, pairs, proof) {
   }
 }
 
-// Time both, one after the other; return a row for each that was tried, to be copied.
-export async function time(card, pairs, inputs) {
+// Time both, one after the other; return a row for each that was tried, to be copied, with the name
+// of the file or of its variant.
+export async function time(card, pairs, inputs, name) {
   const rows = [];
   for (const [accelerator, pair] of Object.entries(pairs)) {
     const cell = card.cells[words.time][accelerator];
     try {
-      if (runs(pair)) cell.textContent = milliseconds(await inTurn(() => timeOf(pair.model, inputs)));
+      if (usable(pair)) cell.textContent = milliseconds(await inTurn(() => timeOf(pair.model, inputs)));
     } catch (error) {
       pair.reason = reason(error);
       cell.textContent = "–";
     }
     const { count, of } = pair.agreement ?? {};
-    const agrees = pair.agreement ? `${count} of ${of}` : pair.misfit || pair.reason || "no proof";
-    const taken = runs(pair) && !pair.reason ? cell.textContent : "-";
-    if (pair.model || pair.reason) rows.push([card.variant, accelerator, agrees, taken]);
+    const judged = pair.open ? "cannot be judged" : `${count} of ${of}`;
+    const agrees = pair.agreement ? judged : pair.misfit || pair.reason || "no proof";
+    const taken = usable(pair) && !pair.reason ? cell.textContent : "-";
+    if (pair.model || pair.reason) rows.push([name, accelerator, agrees, taken]);
   }
   return rows;
 }
@@ -151,11 +161,12 @@ export function outputs(answers) {
   return {
     rows,
     corner: alone ? (values[0]?.name ?? "") : "",
-    trained: values.map(({ value }) => short(value)),
+    trained: values.map(({ value }) => short(value, 6)),
     fill(card, pairs) {
       for (const [accelerator, { answers }] of Object.entries(pairs)) {
         for (const [row, { name, index }] of answers ? values.entries() : []) {
-          card.cells[rows[row]][accelerator].textContent = short(answers[0][name][index]);
+          if (!(name in answers[0])) continue; // a second name of an output
+          card.cells[rows[row]][accelerator].textContent = short(answers[0][name][index], 6);
         }
       }
     },

@@ -1,6 +1,6 @@
 // The reader's own file: proved by its proof, else the GPU beside the CPU on random numbers.
 import { card, element, judge, note, outputs, reason, short, time, tried } from "./card.js";
-import { runsOf, variantOf } from "./proof.js";
+import { requireConsistent, runsOf, variantOf } from "./proof.js";
 import { compile, inTurn, randomInputs } from "./runs.js";
 import { words } from "./words.js";
 
@@ -19,18 +19,18 @@ function described({ takes, gives }) {
 async function proofFrom(file) {
   try {
     const proof = JSON.parse(await file.text());
-    runsOf(proof, Object.keys(proof.runs[0].allowed)[0]);
-    return proof.ranges ? proof : null;
+    requireConsistent(proof);
+    return proof;
   } catch {
     return null;
   }
 }
 
-// Return whether bytes are those of a variant in a proof; true where the browser has no hashes.
-async function isOf(bytes, row) {
-  if (!crypto.subtle) return true; // on http
+// Return the SHA-256 of bytes in hexadecimal; null where the browser has no hashes, as on http.
+async function sha256(bytes) {
+  if (!crypto.subtle) return null;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") === row.sha256;
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // Compile on the CPU, or on the GPU if that cannot, to see what a file takes and gives.
@@ -40,7 +40,7 @@ async function details(bytes, gpu) {
     try {
       const model = await inTurn(() => compile(bytes, accelerator, gpu));
       model.delete();
-      return model;
+      return { takes: model.takes, gives: model.gives };
     } catch (error) {
       refused ??= error;
     }
@@ -54,11 +54,12 @@ function apart(answers, others) {
   for (const [name, values] of Object.entries(answers)) {
     for (const [index, value] of values.entries()) {
       const distance = Math.abs(Number(others[name][index]) - Number(value));
-      largest = Math.max(largest, Math.abs(Number(value)));
+      if (Object.is(Number(others[name][index]), Number(value))) continue;
+      if (Number.isFinite(Number(value))) largest = Math.max(largest, Math.abs(Number(value)));
       difference = Math.max(difference, Number.isNaN(distance) ? Infinity : distance);
     }
   }
-  return difference / (largest || 1);
+  return difference && difference / (largest || 1);
 }
 
 // Try files that were chosen: a model, and its proof if it is there. Show in `place` what comes of
@@ -68,15 +69,21 @@ export async function tryOwn(place, files, gpu) {
     place.replaceChildren(element("p", [element("b", name), ` ${text}`, ...more]));
     return [];
   };
-  const json = files.find(({ name }) => name.endsWith(".json"));
-  const file = files.find((file) => file !== json);
-  if (!file) return say(json.name, words.alone);
+  const isProof = ({ name }) => name.toLowerCase().endsWith(".json");
+  const file = files.find((file) => !isProof(file));
+  const jsons = files.filter(isProof);
+  if (!file) return say(jsons[0].name, words.proofAlone);
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (String.fromCharCode(...bytes.slice(4, 8)) !== "TFL3") return say(file.name, words.notModel);
-  const proof = json && (await proofFrom(json));
-  if (json && !proof) return say(json.name, words.notProof);
-  const variant = proof && variantOf(proof, file.name);
-  if (proof && !variant) return say(json.name, words.noVariant(file.name));
+  const hash = await sha256(bytes);
+  let proof, variant;
+  for (const json of jsons) {
+    proof = await proofFrom(json);
+    variant = proof && variantOf(proof, file.name, hash);
+    if (variant) break;
+    if (json !== jsons.at(-1)) continue;
+    return say(json.name, proof ? words.noVariant(file.name) : words.notProof);
+  }
   place.replaceChildren(element("p", words.running));
   try {
     const model = await details(bytes, gpu);
@@ -98,7 +105,9 @@ export async function tryOwn(place, files, gpu) {
     const shown = outputs(answers);
     const rows = [...shown.rows, ...(proof ? [words.agrees] : []), words.time];
     const made = card(list, variant ?? file.name, bytes, rows, proof && shown.trained, shown.corner);
-    if (proof && !(await isOf(bytes, proof.variants[variant]))) note(made, words.changed);
+    const fits = !Object.values(pairs).some((pair) => pair.misfit);
+    const other = proof && hash && hash !== proof.variants[variant].sha256;
+    if (other && fits) note(made, words.changed);
     shown.fill(made, pairs);
     judge(made, pairs, proof);
     if (!proof) note(made, words.random);
@@ -108,7 +117,7 @@ export async function tryOwn(place, files, gpu) {
     }
     if (!proof) note(made, words.alone);
     place.replaceChildren(element("p", element("b", file.name)), table, list);
-    const timed = await time(made, pairs, runs[0].inputs);
+    const timed = await time(made, pairs, runs[0].inputs, file.name);
     for (const { model } of Object.values(pairs)) model?.delete();
     return timed;
   } catch (error) {

@@ -1,8 +1,8 @@
 // The page: each variant of a model on the CPU and on the GPU, held to the proof of stage 3.
-import { card, COLORS, digits, element, judge, outputs, reason, runs, short, time, tried } from "./card.js";
+import { card, COLORS, digits, element, judge, outputs, reason, short, time, tried, usable } from "./card.js";
 import { tryOwn } from "./own.js";
 import { mark, plot } from "./plot.js";
-import { runsOf } from "./proof.js";
+import { requireConsistent, runsOf } from "./proof.js";
 import { inTurn, start } from "./runs.js";
 import { language, shown, words } from "./words.js";
 
@@ -49,7 +49,7 @@ async function choose(x) {
 async function drawPlot(tries) {
   const series = [];
   for (const [index, { variant, pairs }] of tries.entries()) {
-    const pair = Object.values(pairs).find(runs);
+    const pair = Object.values(pairs).find(usable);
     if (!pair) continue;
     const points = [];
     for (let x = 12 + 16 * index; x <= 600; x += 48) points.push([x, await answer(pair.model, x)]);
@@ -63,6 +63,7 @@ async function drawPlot(tries) {
 // Show each variant of the page's model on both, and add rows to be copied.
 async function openModel(gpu, rows) {
   const proof = await (await fetch("model.proof.json")).json();
+  requireConsistent(proof);
   const name = proof.model.path.split("/").at(-1);
   const [{ inputs, answers }] = proof.runs;
   const shapes = JSON.stringify([inputs, answers].map((side) => Object.values(side).map((end) => end.shape)));
@@ -87,27 +88,31 @@ async function openModel(gpu, rows) {
     judge(made, pairs, proof);
     tries.push({ made, variant, pairs, inputs: known[0].inputs });
     for (const [accelerator, pair] of Object.entries(pairs)) {
-      if (lesson && runs(pair)) running.push({ card: made, accelerator, model: pair.model });
+      if (lesson && usable(pair)) running.push({ card: made, accelerator, model: pair.model });
     }
   }
   if (lesson) {
     await drawPlot(tries);
     await choose(Number($("x").value));
   }
-  for (const { made, pairs, inputs } of tries) {
-    rows.push(...(await time(made, pairs, inputs)));
+  for (const { made, variant, pairs, inputs } of tries) {
+    rows.push(...(await time(made, pairs, inputs, variant)));
     if (!lesson) for (const { model } of Object.values(pairs)) model?.delete();
   }
 }
 
 // ---- The table to copy
 
+// The GPU's name as the browser gives it, which may be little.
+function nameOf({ device }) {
+  const { vendor, architecture, device: model, description } = device.adapterInfo ?? {};
+  return [vendor, architecture, model, description].filter(Boolean).join(" ") || "WebGPU";
+}
+
 function showReport(rows, gpu) {
-  const { vendor, architecture, device, description } = gpu.device?.adapterInfo ?? {};
-  const named = [vendor, architecture, device, description].filter(Boolean).join(" ");
   const head = ["variant", "accelerator", "runs that agree", "one run"];
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
-  $("report").value = [`GPU: ${gpu.device ? named || "unnamed" : "none"}`, `browser: ${navigator.userAgent}`, "", ...lines].join("\n");
+  $("report").value = [`GPU: ${gpu.device ? nameOf(gpu) : "none"}`, `browser: ${navigator.userAgent}`, "", ...lines].join("\n");
   $("report").rows = lines.length + 4;
 }
 
@@ -135,31 +140,44 @@ for (const id of ["x", "slider"]) {
   });
 }
 
-try {
-  const gpu = await start("litert/wasm/");
-  const { vendor, architecture, description } = gpu.device?.adapterInfo ?? {};
-  const name = description || [vendor, architecture].filter(Boolean).join(" ") || "WebGPU";
-  $("gpu").textContent = gpu.device ? words.gpu(name) : isSecureContext ? words.noGpu : words.insecure;
-  gpu.gone?.catch((error) => ($("gpu").textContent = words.lost(reason(error))));
-
-  const rows = [];
-  const own = async (files) => {
-    rows.push(...(await tryOwn($("own"), [...files], gpu)));
+// Files that are chosen or dropped are tried one after another, as soon as LiteRT.js has started.
+const rows = [];
+const started = start("litert/wasm/");
+let trying = started.catch(() => {});
+function own(files) {
+  if (!files.length) return;
+  const chosen = [...files];
+  trying = trying.then(async () => {
+    const gpu = await started;
+    rows.push(...(await tryOwn($("own"), chosen, gpu)));
     showReport(rows, gpu);
-    $("own").dataset.done = files[0].name;
-  };
-  $("file").addEventListener("change", ({ target }) => target.files.length && own(target.files));
-  for (const [event, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
-    $("drop").addEventListener(event, (dragged) => {
-      dragged.preventDefault();
-      $("drop").classList.toggle("over", over);
-      if (event === "drop" && dragged.dataTransfer.files.length) own(dragged.dataTransfer.files);
-    });
-  }
+    $("own").dataset.done = chosen[0].name;
+  });
+  trying = trying.catch((error) => $("own").replaceChildren(element("p", reason(error))));
+}
+$("file").addEventListener("change", ({ target }) => own(target.files));
+$("drop").addEventListener("drop", ({ dataTransfer }) => own(dataTransfer.files));
+for (const [event, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  $("drop").addEventListener(event, () => $("drop").classList.toggle("over", over));
+  document.addEventListener(event, (dragged) => dragged.preventDefault()); // or the page is left
+}
 
-  await openModel(gpu, rows);
-  showReport(rows, gpu);
-  $("status").textContent = words.ready;
+let gpu;
+try {
+  gpu = await started;
+  $("gpu").textContent = gpu.device
+    ? words.gpu(nameOf(gpu))
+    : isSecureContext ? words.noGpu : words.insecure;
+  gpu.gone?.catch((error) => ($("gpu").textContent = words.lost(reason(error))));
 } catch (error) {
   $("status").textContent = words.failed + reason(error);
+}
+if (gpu) {
+  try {
+    await openModel(gpu, rows);
+    $("status").textContent = words.ready;
+  } catch (error) {
+    $("status").textContent = words.notShown + reason(error);
+  }
+  showReport(rows, gpu);
 }

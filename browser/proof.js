@@ -23,14 +23,47 @@ function arrays(packed) {
   for (const [name, { dtype, shape, base64 }] of Object.entries(packed)) {
     if (!(dtype in ARRAYS)) throw new Error(`${name} holds ${dtype}, which is not compared here`);
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    made[name] = { dtype, shape, values: new ARRAYS[dtype](bytes.buffer) };
+    const values = new ARRAYS[dtype](bytes.buffer);
+    if (values.length !== shape.reduce((product, size) => product * size, 1)) {
+      throw new Error(`${name} has not as many numbers as its shape`);
+    }
+    made[name] = { dtype, shape, values };
   }
   return made;
 }
 
-// Return the variant of a file in a proof, by the file's name; undefined if the proof has none.
-export function variantOf(proof, file) {
-  return Object.keys(proof.variants).find((name) => proof.variants[name].file === file);
+// Return the variant of a file in a proof, by its hash or else its name; undefined without one.
+export function variantOf(proof, name, sha256) {
+  const rows = Object.entries(proof.variants).filter(([, row]) => !row.not_written);
+  const found =
+    rows.find(([, row]) => row.sha256 === sha256) ?? rows.find(([, row]) => row.file === name);
+  return found?.[0];
+}
+
+// Throw if a proof's parts do not fit each other, as in a damaged one, or one of another version.
+export function requireConsistent(proof) {
+  const need = (fits) => {
+    if (!fits) throw new Error("its parts do not fit each other");
+  };
+  const same = (side, names) => Object.keys(side).sort().join() === names;
+  const ranges = arrays(proof.ranges);
+  const outputs = Object.keys(ranges).sort().join();
+  need(outputs && proof.runs.length);
+  const inputs = Object.keys(proof.runs[0].inputs).sort().join();
+  for (const [name, row] of Object.entries(proof.variants)) {
+    if (row.not_written) continue;
+    need(typeof row.clear === "boolean" && typeof row.file === "string");
+    for (const run of runsOf(proof, name)) {
+      need(same(run.inputs, inputs) && same(run.answers, outputs) && same(run.allowed, outputs));
+      for (const [output, { values, shape }] of Object.entries(run.answers)) {
+        const sizes = [1, shape.at(-1) ?? 1, values.length];
+        need(sizes.includes(run.allowed[output].values.length));
+        need(sizes.includes(ranges[output].values.length));
+        need(run.allowed[output].values.every((reach) => reach >= 0));
+        need(ranges[output].values.every((range) => range > 0));
+      }
+    }
+  }
 }
 
 // Return the runs of a proof: inputs, right answers, and how far those of a variant may be off.
@@ -42,12 +75,20 @@ export function runsOf(proof, variant) {
   }));
 }
 
+// Whether an output is another under a second name: LiteRT.js knows one name for each tensor.
+const isTwin = (runs, name, names) =>
+  names.some((other) =>
+    runs.every(({ answers }) => `${answers[name].values}` === `${answers[other]?.values}`),
+  );
+
 // Return why a model cannot be the one of a proof, or "". Takes the details of its tensors.
 export function misfit(runs, takes, gives) {
   for (const [side, details] of [["inputs", takes], ["outputs", gives]]) {
     const expected = runs[0][side === "inputs" ? "inputs" : "answers"];
     const names = details.map(({ name }) => name);
-    if (names.length !== Object.keys(expected).length || !names.every((name) => name in expected)) {
+    const missing = Object.keys(expected).filter((name) => !names.includes(name));
+    const twice = side === "outputs" && missing.every((name) => isTwin(runs, name, names));
+    if (!names.every((name) => name in expected) || (missing.length && !twice)) {
       return `its ${side} are ${names.join(", ")}, not ${Object.keys(expected).join(", ")}`;
     }
     for (const { name, shape } of details) {
@@ -67,15 +108,17 @@ const real = (value) => {
   return Math.abs(number) >= LARGEST ? Math.sign(number) * Infinity : number;
 };
 
-// Return how many runs agree, the largest difference as a part of its component's range, and the
-// worst run that does not agree. `given` has the answers of each run: typed arrays by name.
+// Return how many runs agree, the largest difference as a part of its component's range, the worst
+// run that does not agree, and whether NaN or infinity came in place of a number. `given` has the
+// answers of each run: typed arrays by name.
 export function agreement(proof, runs, given) {
   const ranges = arrays(proof.ranges);
-  const found = { count: 0, of: runs.length, ofRange: 0, worst: null };
+  const found = { count: 0, of: runs.length, ofRange: 0, worst: null, lost: false };
   let excess = -1;
   for (const [index, { answers, allowed }] of runs.entries()) {
     let agrees = true;
     for (const [output, { values, shape }] of Object.entries(answers)) {
+      if (!(output in given[index])) continue; // a second name
       const [reach, range] = [allowed[output].values, ranges[output].values];
       for (let i = 0; i < values.length; i++) {
         const [right, came] = [real(values[i]), real(given[index][output][i])];
@@ -86,6 +129,7 @@ export function agreement(proof, runs, given) {
         const lost = Number.isFinite(right) && !Number.isFinite(came);
         if (!lost && distance <= reach[i % reach.length]) continue;
         agrees = false;
+        found.lost ||= lost;
         if (share <= excess) continue;
         excess = share;
         const component = shape.length && values.length > 1 ? i % shape.at(-1) : null;

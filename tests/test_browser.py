@@ -392,11 +392,30 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     file = site / "build/browser/model.tflite"
     api.expect(own(page, file, tmp_path / "bad.json")).to_contain_text("is not a proof of this")
     proof = site / "build/browser/model.proof.json"
-    shutil.copy(file, tmp_path / "renamed.tflite")
-    shown = own(page, tmp_path / "renamed.tflite", proof)
-    api.expect(shown).to_contain_text("model.proof.json has no file of the name renamed.tflite")
+    (tmp_path / "other.tflite").write_bytes(content[:-4] + bytes(4))
+    shown = own(page, tmp_path / "other.tflite", proof)
+    api.expect(shown).to_contain_text("model.proof.json has no file of the name other.tflite")
+    api.expect(own(page, proof)).to_contain_text("is a proof: choose its .tflite file")
+    shutil.copy(file, tmp_path / "model (1).tflite")  # as browsers name a second download
+    shown = own(page, tmp_path / "bad.json", tmp_path / "model (1).tflite", proof)
+    api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
     shown = own(page, file, proof)  # and then one that runs
     api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
+
+
+def test_files_that_are_chosen_while_the_page_starts(chromium, address, convolution):
+    """They wait, one after another; and the last that was chosen is shown."""
+    page = chromium.new_page()
+    page.goto(address, wait_until="commit")
+    page.wait_for_function("document.getElementById('copy')?.onclick !== undefined")
+    page.wait_for_timeout(200)
+    for suffix in ["", ".quant"]:
+        files = [str(convolution / f"net{suffix}.tflite"), str(convolution / "net.proof.json")]
+        page.set_input_files("#file", files)
+    page.wait_for_function("document.getElementById('own').dataset.done === 'net.quant.tflite'")
+    assert "net.quant.tflite" in page.locator("#own").inner_text()
+    report = page.input_value("#report")
+    assert re.search(r"\| net\.tflite \| webgpu \| (\d+) of \1 \|", report), report
 
 
 def test_a_page_of_an_own_model(visit, serve, site, convolution):
