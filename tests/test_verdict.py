@@ -370,3 +370,34 @@ def test_the_page_decides_as_python_does(tmp_path):
     for (count, of_range, worst), (counted, share, run) in zip(expected, found, strict=True):
         assert (count, worst) == (counted, run)
         assert float(share) == pytest.approx(of_range, rel=1e-6)
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_the_page_knows_an_output_of_two_names(tmp_path):
+    """LiteRT.js tells one name of a tensor; an output that is missing otherwise is a misfit."""
+    shutil.copy(REPOSITORY / "browser/proof.js", tmp_path / "proof.mjs")
+    (tmp_path / "all.mjs").write_text(
+        """
+        import { misfit } from "./proof.mjs";
+        const end = (...values) => ({ shape: [1, 2], values });
+        const tensor = (name, shape = [1, 2]) => ({ name, shape });
+        const runs = [{ inputs: { x: end(1, 2) }, answers: { a: end(3, 4), b: end(3, 4) } }];
+        const others = [{ ...runs[0], answers: { a: end(3, 4), b: end(3, 5) } }];
+        console.log(JSON.stringify([
+          misfit(runs, [tensor("x")], [tensor("b")]),
+          misfit(others, [tensor("x")], [tensor("b")]),
+          misfit(others, [tensor("x")], [tensor("a"), tensor("b")]),
+          misfit(runs, [tensor("z")], [tensor("b")]),
+          misfit(runs, [tensor("x", [1, 3])], [tensor("b")]),
+        ]));
+        """,
+        encoding="utf-8",
+    )
+    process = subprocess.run(["node", "all.mjs"], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(process.stdout) == [
+        "",
+        "its outputs are b, not a, b",
+        "",
+        "its inputs are z, not x",
+        "x has the shape [1, 3], not [1, 2]",
+    ]
