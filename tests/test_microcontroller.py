@@ -16,9 +16,11 @@ SCRIPT = REPOSITORY / "microcontroller/run.py"
 
 
 @pytest.fixture(scope="module")
-def lesson(pipeline):
+def lesson(pipeline, tmp_path_factory):
     """Run the script on the lesson's files; return the directory and the finished process."""
-    return pipeline[0], run(SCRIPT, cwd=pipeline[0])
+    directory = tmp_path_factory.mktemp("lesson")
+    shutil.copytree(pipeline[0] / "saved_model", directory / "saved_model")
+    return directory, run(SCRIPT, cwd=directory)
 
 
 def test_the_table(lesson):

@@ -96,9 +96,15 @@ def in_python(path, values):
 
 
 def assert_as_in_python(program, path, values):
-    """Compare all outputs of the program with those of LiteRT in Python."""
+    """Compare all outputs of the program with those of LiteRT in Python.
+
+    A tensor has one name in C; what is its second name in Python has the same answer.
+    """
     printed, expected = outputs(deploy(program, path, *values)), in_python(path, values)
-    assert {name for name, _ in printed} == set(expected)
+    names = {name for name, _ in printed}
+    assert names <= set(expected)
+    for name in set(expected) - names:
+        assert any(np.array_equal(expected[name], expected[other]) for other in names)
     for name, numbers in printed:
         assert len(numbers) == min(expected[name].size, 8)
         assert numbers == pytest.approx(expected[name].ravel()[:8].astype(float), rel=1e-6)

@@ -97,7 +97,12 @@ def test_later_variants_are_measured(doubling, tmp_path, monkeypatch, capsys, ad
     monkeypatch.setattr(
         verify.litert,
         "run",
-        lambda content, runs, key: (Double(added).answers(TYPICAL), "int8", 0.0123),
+        lambda content, runs, key: (
+            Double(added).answers(TYPICAL),
+            "int8",
+            {"y": 0.0},
+            0.0123,
+        ),
     )
     monkeypatch.setattr(verify.litert, "has_floats", lambda content: False)
     with table.variant("full integer", ".int8.tflite") as file:
