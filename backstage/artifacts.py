@@ -12,8 +12,6 @@ from backstage import script
 
 SUFFIXES = (".quant", ".dynamic", ".int8", ".int16")  # of a model's name, before .tflite
 ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
-
-
 LESSON = "saved_model/my_model"  # what stage 1 writes
 
 

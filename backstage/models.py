@@ -452,12 +452,13 @@ class SavedModel(Model):
         specs = [_spec(name, spec.shape, spec.dtype, batch) for name, spec in taken.items()]
         self._describe(self._function, specs)
         self._has_weights = any(v.dtype.is_floating for v in self._function.variables)
-        function = tf.function(
-            lambda *tensors: self._function(**dict(zip(taken, tensors, strict=True))),
-            input_signature=specs,
-            autograph=False,
-        )
-        saved = function if batch else None
+        saved = None
+        if batch:
+            saved = tf.function(
+                lambda *tensors: self._function(**dict(zip(taken, tensors, strict=True))),
+                input_signature=specs,
+                autograph=False,
+            )
         if self._worth_freezing():
             with contextlib.suppress(Exception):  # it changes a variable, or asks for its shape
                 saved = _frozen(self._function, specs)

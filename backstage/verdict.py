@@ -301,22 +301,15 @@ def agreement(given, proven):
     for index, (run, answers, allowed) in enumerate(pairs):
         agrees = True
         for name, true in answers.items():
-            distance = distance_of(run[name], true)
-            if not distance.size:
+            if not true.size:
                 continue
-            shares = distance / proven.ranges[name]
-            of_range = max(of_range, shares.max())
-            lost = ~np.isfinite(_numbers(run[name])) & np.isfinite(_numbers(true))
-            beyond = lost | ~(distance <= allowed[name])
-            if not beyond.any():
-                continue
-            agrees = False
-            shares = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
-            if shares.max() > excess:
-                excess, where = shares.max(), np.unravel_index(shares.argmax(), shares.shape)
-                reach = np.broadcast_to(allowed[name], distance.shape)[where]
-                if np.iscomplexobj(true):
-                    where = (*where[:-1], where[-1] % true.shape[-1]) if true.ndim else ()
+            seen = _compared(run[name], true, allowed[name], proven.ranges[name])
+            of_range = max(of_range, seen.shares.max())
+            agrees = agrees and not seen.beyond.any()
+            if seen.excess.max() > excess:
+                excess, where = seen.excess.max(), seen.worst()
+                reach = np.broadcast_to(allowed[name], seen.excess.shape)[where]
+                where = _element(where, true)
                 component = f", component {where[-1]}" if true.size > 1 else ""
                 worst = (
                     f"in run {index + 1}, {name}{component} answers {run[name][where]} where"
@@ -324,6 +317,45 @@ def agreement(given, proven):
                 )
         count += agrees
     return Agreement(count, len(proven.answers), of_range, worst, np.isinf(excess))
+
+
+class Compared(NamedTuple):
+    """How a run's output compares with the right one: arrays of the shape of `_numbers`.
+
+    Attributes:
+        distance: how far each number is from the right one.
+        shares: the same as parts of the ranges.
+        lost: which are NaN or infinite where the right answer is a number.
+        beyond: which are lost, or further than their limits.
+        excess: the shares of those beyond, infinite for those lost, and -1 for all others.
+    """
+
+    distance: np.ndarray
+    shares: np.ndarray
+    lost: np.ndarray
+    beyond: np.ndarray
+    excess: np.ndarray
+
+    def worst(self):
+        """Return the index of the largest excess."""
+        return np.unravel_index(self.excess.argmax(), self.excess.shape)
+
+
+def _compared(given, true, limits, ranges):
+    """Return the `Compared` of an output that was given and the right one, of the same shape."""
+    distance = distance_of(given, true)
+    shares = distance / ranges
+    lost = ~np.isfinite(_numbers(given)) & np.isfinite(_numbers(true))
+    beyond = lost | ~(distance <= limits)
+    excess = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
+    return Compared(distance, shares, lost, beyond, excess)
+
+
+def _element(where, values):
+    """Return the index among values of a number at an index of `_numbers`."""
+    if not np.iscomplexobj(values):
+        return where
+    return (*where[:-1], where[-1] % values.shape[-1]) if values.ndim else ()
 
 
 class Worst:
@@ -348,23 +380,19 @@ class Worst:
         true, limits = (side[run][self.name] for side in (self.right.answers, self.right.limits))
         if not true.size:
             return
-        distance = distance_of(given, true)
-        shares = distance / self.right.ranges[self.name]
-        self.error = max(self.error, distance.max())
-        self.of_range = max(self.of_range, shares.max())
-        lost = ~np.isfinite(_numbers(given)) & np.isfinite(_numbers(true))
-        self.lost |= {self.sample(run, row) for row in np.nonzero(np.atleast_1d(lost))[0].tolist()}
-        beyond = lost | ~(distance <= limits)
+        seen = _compared(given, true, limits, self.right.ranges[self.name])
+        self.error = max(self.error, seen.distance.max())
+        self.of_range = max(self.of_range, seen.shares.max())
+        rows = np.nonzero(np.atleast_1d(seen.lost))[0].tolist()
+        self.lost |= {self.sample(run, row) for row in rows}
         again = self.known.issuperset(self.right.numbers[run])  # samples of another run
-        if not again or (beyond.any() and not self.beyond):
-            self.seen += distance.size
-            self.beyond += int(beyond.sum())
+        if not again or (seen.beyond.any() and not self.beyond):
+            self.seen += seen.distance.size
+            self.beyond += int(seen.beyond.sum())
         self.known.update(self.right.numbers[run])
-        excess = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
-        if excess.max() > self.excess:
-            self.excess = excess.max()
-            where = np.unravel_index(excess.argmax(), excess.shape)
-            limit = np.broadcast_to(limits, distance.shape)[where]
+        if seen.excess.max() > self.excess:
+            self.excess, where = seen.excess.max(), seen.worst()
+            limit = np.broadcast_to(limits, seen.excess.shape)[where]
             self.where = run, where, given, true, limit
 
     def difference(self):
@@ -372,10 +400,8 @@ class Worst:
         if not self.beyond:
             return []
         run, where, given, true, limit = self.where
+        where = _element(where, true)
         first, last = (where[0], where[-1]) if where else (0, 0)
-        if np.iscomplexobj(true):
-            last %= true.shape[-1] if true.ndim else 1
-            where = (*where[:-1], last) if true.ndim else ()
         place = f"output {self.name}, sample {self.sample(run, first)}, component {last}"
         values = f"{given[where]} where {self.right.path} answers {true[where]}"
         if self.lost:

@@ -110,12 +110,14 @@ export async function tryOwn(place, files, gpu) {
     if (other && fits) note(made, words.changed);
     shown.fill(made, pairs);
     judge(made, pairs, proof);
-    if (!proof) note(made, words.random);
-    if (!proof && wasm.answers && webgpu.answers) {
-      const share = 100 * apart(wasm.answers[0], webgpu.answers[0]);
-      note(made, words.between(`${short(share, 2)}%`));
+    if (!proof) {
+      note(made, words.random);
+      if (wasm.answers && webgpu.answers) {
+        const share = 100 * apart(wasm.answers[0], webgpu.answers[0]);
+        note(made, words.between(`${short(share, 2)}%`));
+      }
+      note(made, words.alone);
     }
-    if (!proof) note(made, words.alone);
     place.replaceChildren(element("p", element("b", file.name)), table, list);
     const timed = await time(made, pairs, runs[0].inputs, file.name);
     for (const { model } of Object.values(pairs)) model?.delete();

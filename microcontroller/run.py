@@ -107,10 +107,10 @@ def described(kind, name, tensor):
 def in_c(name, values):
     """Return an array in C: float32 to the last bit, integers, or truth values."""
     dtype = {"float32": "float", "bool": "bool"}.get(values.dtype.name, f"{values.dtype.name}_t")
-    numbers = [f"{value:d}" for value in values.ravel()] if dtype != "float" else []
-    for value in values.ravel() if dtype == "float" else []:
-        text = str(value)
-        numbers.append(text.replace("inf", "INFINITY") if "inf" in text else f"{text}f")
+    if dtype == "float":
+        numbers = [f"{value!s}f".replace("inff", "INFINITY") for value in values.ravel()]
+    else:
+        numbers = [f"{value:d}" for value in values.ravel()]
     rows = [f"  {', '.join(numbers[start : start + 8])}," for start in range(0, len(numbers), 8)]
     return "\n".join([f"static const {dtype} {name}[{values.size}] = {{", *rows, "};"])
 
@@ -261,12 +261,11 @@ for variant, suffix in VARIANTS.items():
         smallest = path, content, arena, tensors, proven, inputs, outputs
 
 if smallest:
-    path, content, arena, tensors, *known = smallest
+    path, content, arena, tensors, proven, inputs, outputs = smallest
     stem = os.path.basename(args.model)
     file = f"build/microcontroller/{stem}.h"
     name = re.sub(r"\W|^(?=\d)", "_", stem)
-    proven, *ends = known
-    test = self_test(name, proven, *ends) if proven and proven.clear else ""
+    test = self_test(name, proven, inputs, outputs) if proven and proven.clear else ""
     text = header(name, os.path.basename(path), content, arena, tensors, test)
     artifacts.write(file, text.encode())
     print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")
