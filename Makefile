@@ -6,8 +6,8 @@
 # make book-texts update docs/locale after a change of the chapters' texts
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
-# make bench  measure the scripts against the lesson's code of 2021 (twenty minutes)
-# make fuzz   feed the scripts all the damaged files, not a tenth of them (ten minutes)
+# make bench  measure the scripts against the lesson's code of 2021 (half an hour)
+# make fuzz   feed the programs all the damaged files, not a tenth of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list
 
@@ -17,8 +17,10 @@ version := $(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 	2>/dev/null),missing)
 installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
-modules := $(wildcard backstage/*.py)
+modules := $(wildcard litecheck/*.py)
 extra := .venv/extra-$(version)
+# Versions that were tested together, so that every clone gets the same.
+pip := .venv/bin/pip install --disable-pip-version-check -c constraints.txt
 # LiteRT.js has a build for browsers with relaxed SIMD and one for others.
 builds := litert_wasm_internal litert_wasm_compat_internal
 # A program's own directory, in its list of where libraries lie
@@ -60,6 +62,9 @@ deploy: saved_model/my_model.keras saved_model/my_model/saved_model.pb | graphvi
 	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)), \
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3) --output-sync) middle
 	.venv/bin/python 04_deploy_tflite.py
+	@echo
+	@echo "To read the lesson as a book:    make book"
+	@echo "To convert a model of your own:  . .venv/bin/activate && litecheck convert MODEL"
 
 # The page of the lesson's model, or with MODEL of another one, which is made anew each time.
 page := build/browser$(if $(MODEL),-own)
@@ -69,7 +74,8 @@ browser: $(page) $(extra)-browser
 	@.venv/bin/python browser/serve.py $(page)
 
 # The page wants files with a fixed batch, so they are converted anew.
-$(page): $(wildcard browser/*) $(litertjs) 03_convert_model.py $(modules) \
+model := $(or $(MODEL),saved_model/my_model)
+$(page): $(wildcard browser/*) $(litertjs) $(modules) \
 		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy) \
 		| $(installed)
 	rm -rf $@.new
@@ -78,7 +84,8 @@ $(page): $(wildcard browser/*) $(litertjs) 03_convert_model.py $(modules) \
 	cp $(litertjs)/core/dist/index.js $@.new/litert/core.js
 	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
 	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
-	.venv/bin/python 03_convert_model.py $(if $(MODEL),'$(MODEL)') --batch 1 --output $@.new/model
+	.venv/bin/python browser/colors.py >$@.new/variants.js
+	.venv/bin/litecheck convert '$(model)' --batch 1 --output $@.new/model
 	rm $@.new/*.png
 	rm -rf $@
 	mv $@.new $@
@@ -126,7 +133,7 @@ book: build/book/source
 
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model proof native phone microcontroller changes,build/book/texts/$(page).pot)
+	rm $(foreach page,own_model check native phone microcontroller changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages.
@@ -153,6 +160,7 @@ notebooks: $(tools) graphviz
 test: $(tools) graphviz
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/mypy
 	.venv/bin/shellcheck convert-tflite.sh .ci/run
 	.venv/bin/pytest -n 2 --dist loadfile -rs  # the tests of a file share what they have made
 
@@ -168,31 +176,29 @@ clean:
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
-$(installed): requirements.txt
+$(installed): requirements.txt constraints.txt pyproject.toml
 	@case "$(version)" in 3.11|3.12|3.13) ;; *) \
 	  echo "PYTHON=$(PYTHON) is $(version), but TensorFlow 2.21 was tried on Python 3.11 to 3.13" \
 	    "only. Name one of them, for example: PYTHON=python3.12 make" >&2; exit 1 ;; \
 	esac
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/pip install --disable-pip-version-check -r requirements.txt
-	@# Notebooks find backstage wherever they lie.
-	@echo "$(CURDIR)" >"$$(.venv/bin/python -c 'import site; print(*site.getsitepackages())')/here.pth"
+	$(pip) -e '.[convert]'
 	@touch $@
 
 $(tools): tests/requirements.txt $(installed)
-	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(pip) --quiet -r tests/requirements.txt
 	@touch $@
 
 $(extra)-book: docs/requirements.txt $(tools)
-	.venv/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	$(pip) --quiet -r docs/requirements.txt
 	@touch $@
 
 $(extra)-browser: browser/requirements.txt $(installed)
-	.venv/bin/pip install --quiet --disable-pip-version-check -r browser/requirements.txt
+	$(pip) --quiet -r browser/requirements.txt
 	@touch $@
 
 $(extra)-microcontroller: microcontroller/requirements.txt $(installed)
-	@.venv/bin/pip install --quiet --disable-pip-version-check -r microcontroller/requirements.txt || \
+	@$(pip) --quiet -r microcontroller/requirements.txt || \
 	  { echo "tflite-micro could not be installed: its builds are for Linux" \
 	    "on x86_64 with Python 3.11 to 3.14" >&2; exit 1; }
 	@touch $@

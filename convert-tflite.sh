@@ -38,7 +38,7 @@ TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} tflite_convert \
 if [ "$status" -ne 0 ]; then # one line of the hundreds
   reason=$(grep -E 'TF Select ops:|[Ee]rror: ' "$work/stderr" | tail -n 1 | cut -c 1-300)
   echo "convert-tflite.sh: $saved_model_dir was not converted: ${reason:-status $status}" >&2
-  echo "Try: python 03_convert_model.py $saved_model_dir" >&2
+  echo "Try: python -m litecheck convert $saved_model_dir" >&2
   exit "$status"
 fi
 # TensorFlow's start-up notes ignore every log level; real warnings pass.

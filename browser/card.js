@@ -1,15 +1,9 @@
 // A card of the page: one file, with a column for the CPU and one for the GPU.
-import { agreement, misfit } from "./proof.js";
+import { agreement, misfit } from "./check.js";
 import { ACCELERATORS, compile, inTurn, timeOf } from "./runs.js";
+import { COLORS } from "./variants.js"; // the Makefile generates it when it builds the page
 import { shown, words } from "./words.js";
 
-export const COLORS = {
-  float32: "#2b6cb0",
-  float16: "#c05621",
-  "dynamic range": "#2f855a",
-  "full integer": "#b83280",
-  "16-bit int": "#805ad5",
-};
 const UNITS = { wasm: "CPU", webgpu: "GPU" };
 const VALUES = 6; // of an output
 
@@ -38,7 +32,7 @@ export function reason(error) {
 const milliseconds = (t) => (t < 1 ? `${short(1000 * t, 2)} µs` : `${short(t, 3)} ms`);
 
 // Return a card at the end of a list, its cells by row and accelerator. With `trained`, a column has
-// the right answer of each row; `corner` stands above the names of the rows.
+// the trained model's output of each row; `corner` stands above the names of the rows.
 export function card(list, variant, bytes, rows, trained, corner = "") {
   const columns = [...(trained ? [words.trained] : []), ...ACCELERATORS.map((name) => UNITS[name])];
   const head = element("tr", [element("th", corner), ...columns.map((name) => element("th", name))]);
@@ -62,20 +56,20 @@ export function note(card, text, name = "note") {
   card.notes.append(element("p", text, { class: name }));
 }
 
-// Compile a file for the CPU and for the GPU, and ask both; return what came of it for each: a model
-// and its answers, or the reason why not. Without a proof nothing is judged.
-export async function tried(bytes, proof, runs, gpu) {
+// Compile a file for the CPU and for the GPU, and run it on both; return what came of it for each: a
+// model and its outputs, or the reason why not. Without a record nothing is judged.
+export async function tried(bytes, record, runs, gpu) {
   const pairs = {};
   for (const accelerator of ACCELERATORS) {
     const pair = (pairs[accelerator] = {});
     if (accelerator === "webgpu" && !gpu.device) continue;
     try {
       pair.model = await inTurn(() => compile(bytes, accelerator, gpu));
-      pair.misfit = proof ? misfit(runs, pair.model.takes, pair.model.gives) : "";
+      pair.misfit = record ? misfit(runs, pair.model.takes, pair.model.gives) : "";
       if (pair.misfit) continue;
-      pair.answers = [];
-      for (const { inputs } of runs) pair.answers.push(await inTurn(() => pair.model.run(inputs)));
-      if (proof) pair.agreement = agreement(proof, runs, pair.answers);
+      pair.outputs = [];
+      for (const { inputs } of runs) pair.outputs.push(await inTurn(() => pair.model.run(inputs)));
+      if (record) pair.agreement = agreement(record, runs, pair.outputs);
     } catch (error) {
       pair.reason = reason(error);
       pair.model?.delete();
@@ -88,14 +82,14 @@ export async function tried(bytes, proof, runs, gpu) {
 // Whether a pair can be timed.
 export const usable = (pair) => pair.model && !pair.misfit;
 
-// Say on a card whether both agree with the proof; without a proof only what cannot run.
-export function judge(card, pairs, proof) {
+// Say on a card whether both agree with the trained model; without a record only what cannot run.
+export function judge(card, pairs, record) {
   for (const [accelerator, pair] of Object.entries(pairs)) {
     const first = card.first[accelerator];
     const agrees = card.cells[words.agrees]?.[accelerator];
     if (pair.agreement) {
       const { count, of, worst, lost } = pair.agreement;
-      pair.open = !lost && !proof.variants[card.variant].clear;
+      pair.open = !lost && !record.variants[card.variant].clear;
       const wrong = worst && !pair.open;
       agrees.textContent = pair.open ? words.unclear : (wrong ? words.no : words.yes)(count, of);
       if (!pair.open) first.dataset.agrees = `${!wrong}`;
@@ -141,20 +135,20 @@ export async function time(card, pairs, inputs, name) {
     }
     const { count, of } = pair.agreement ?? {};
     const judged = pair.open ? "cannot be judged" : `${count} of ${of}`;
-    const agrees = pair.agreement ? judged : pair.misfit || pair.reason || "no proof";
+    const agrees = pair.agreement ? judged : pair.misfit || pair.reason || "no check";
     const taken = usable(pair) && !pair.reason ? cell.textContent : "-";
     if (pair.model || pair.reason) rows.push([name, accelerator, agrees, taken]);
   }
   return rows;
 }
 
-// Return the rows of a table of outputs, the right answers, and what fills it: the first values of
-// each output in the first run. `answers` are { values } by the outputs' names.
-export function outputs(answers) {
-  const values = Object.entries(answers).flatMap(([name, { values }]) =>
+// Return the rows of a table of outputs, the trained model's, and what fills it: the first values of
+// each output in the first run. `outputs` are { values } by name.
+export function tableOf(outputs) {
+  const values = Object.entries(outputs).flatMap(([name, { values }]) =>
     [...values.slice(0, VALUES)].map((value, index) => ({ name, index, value, of: values.length })),
   );
-  const alone = Object.keys(answers).length === 1;
+  const alone = Object.keys(outputs).length === 1;
   const rows = values.map(({ name, index, of }) =>
     alone ? `[${index}]` : of > 1 ? `${name} [${index}]` : name,
   );
@@ -163,10 +157,10 @@ export function outputs(answers) {
     corner: alone ? (values[0]?.name ?? "") : "",
     trained: values.map(({ value }) => short(value, 6)),
     fill(card, pairs) {
-      for (const [accelerator, { answers }] of Object.entries(pairs)) {
-        for (const [row, { name, index }] of answers ? values.entries() : []) {
-          if (!(name in answers[0])) continue; // a second name of an output
-          card.cells[rows[row]][accelerator].textContent = short(answers[0][name][index], 6);
+      for (const [accelerator, { outputs }] of Object.entries(pairs)) {
+        for (const [row, { name, index }] of outputs ? values.entries() : []) {
+          if (!(name in outputs[0])) continue; // a second name of an output
+          card.cells[rows[row]][accelerator].textContent = short(outputs[0][name][index], 6);
         }
       }
     },

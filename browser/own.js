@@ -1,6 +1,6 @@
-// The reader's own file: proved by its proof, else the GPU beside the CPU on random numbers.
-import { card, element, judge, note, outputs, reason, short, time, tried } from "./card.js";
-import { requireConsistent, runsOf, variantOf } from "./proof.js";
+// The reader's own file: checked with its record, else the GPU beside the CPU on random numbers.
+import { card, element, judge, note, reason, short, tableOf, time, tried } from "./card.js";
+import { FORMAT, requireConsistent, runsOf, variantOf } from "./check.js";
 import { compile, inTurn, randomInputs } from "./runs.js";
 import { words } from "./words.js";
 
@@ -15,14 +15,17 @@ function described({ takes, gives }) {
   return element("table", all, { class: "tensors" });
 }
 
-// Return the proof in a file, or null if it is none.
-async function proofFrom(file) {
+// Return the record in a file, or else the parts of a line that says why it cannot be used.
+async function recordFrom(file) {
+  let record;
   try {
-    const proof = JSON.parse(await file.text());
-    requireConsistent(proof);
-    return proof;
-  } catch {
-    return null;
+    record = JSON.parse(await file.text());
+    requireConsistent(record);
+    return { record };
+  } catch (error) {
+    if (!record?.variants && !record?.format) return { why: [words.notRecord] };
+    if (record.format === FORMAT) return { why: [words.unusable + reason(error)] };
+    return { why: [words.otherVersion, element("code", "python -m litecheck convert MODEL")] };
   }
 }
 
@@ -48,10 +51,10 @@ async function details(bytes, gpu) {
   throw refused;
 }
 
-// Return the largest difference of two answers as a part of the largest answer.
-function apart(answers, others) {
+// Return the largest difference of two runs' outputs as a part of the largest output.
+function apart(outputs, others) {
   let [largest, difference] = [0, 0];
-  for (const [name, values] of Object.entries(answers)) {
+  for (const [name, values] of Object.entries(outputs)) {
     for (const [index, value] of values.entries()) {
       const distance = Math.abs(Number(others[name][index]) - Number(value));
       if (Object.is(Number(others[name][index]), Number(value))) continue;
@@ -62,27 +65,28 @@ function apart(answers, others) {
   return difference && difference / (largest || 1);
 }
 
-// Try files that were chosen: a model, and its proof if it is there. Show in `place` what comes of
+// Try files that were chosen: a model, and its record if it is there. Show in `place` what comes of
 // it; return rows to be copied.
 export async function tryOwn(place, files, gpu) {
   const say = (name, text, ...more) => {
     place.replaceChildren(element("p", [element("b", name), ` ${text}`, ...more]));
     return [];
   };
-  const isProof = ({ name }) => name.toLowerCase().endsWith(".json");
-  const file = files.find((file) => !isProof(file));
-  const jsons = files.filter(isProof);
-  if (!file) return say(jsons[0].name, words.proofAlone);
+  const isJson = ({ name }) => name.toLowerCase().endsWith(".json");
+  const file = files.find((file) => !isJson(file));
+  const jsons = files.filter(isJson);
+  if (!file) return say(jsons[0].name, words.recordAlone);
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (String.fromCharCode(...bytes.slice(4, 8)) !== "TFL3") return say(file.name, words.notModel);
   const hash = await sha256(bytes);
-  let proof, variant;
+  let record, variant;
   for (const json of jsons) {
-    proof = await proofFrom(json);
-    variant = proof && variantOf(proof, file.name, hash);
+    const found = await recordFrom(json);
+    record = found.record;
+    variant = record && variantOf(record, file.name, hash);
     if (variant) break;
     if (json !== jsons.at(-1)) continue;
-    return say(json.name, proof ? words.noVariant(file.name) : words.notProof);
+    return say(json.name, ...(found.why ?? [words.noVariant(file.name)]));
   }
   place.replaceChildren(element("p", words.running));
   try {
@@ -90,30 +94,29 @@ export async function tryOwn(place, files, gpu) {
     const table = described(model);
     if (model.takes.some(({ shape }) => shape.includes(-1))) {
       const inside = model.takes.some(({ shape }) => shape.slice(1).includes(-1));
-      const way = inside ? "keras.Input((32, 5))" : "python 03_convert_model.py MODEL --batch 1";
+      const way = inside ? "keras.Input((32, 5))" : "python -m litecheck convert MODEL --batch 1";
       say(file.name, inside ? words.variesInside : words.varies, element("code", way));
       place.prepend(table);
       return [];
     }
-    const runs = proof ? runsOf(proof, variant) : [{ inputs: randomInputs(model.takes) }];
-    const pairs = await tried(bytes, proof, runs, gpu);
+    const runs = record ? runsOf(record, variant) : [{ inputs: randomInputs(model.takes) }];
+    const pairs = await tried(bytes, record, runs, gpu);
     const { wasm, webgpu } = pairs;
     const list = element("ul", [], { class: "cards" });
-    const known = Object.entries((wasm.answers ?? webgpu.answers)?.[0] ?? {});
-    const unproven = Object.fromEntries(known.map(([name, values]) => [name, { values }]));
-    const answers = proof ? runs[0].answers : unproven;
-    const shown = outputs(answers);
-    const rows = [...shown.rows, ...(proof ? [words.agrees] : []), words.time];
-    const made = card(list, variant ?? file.name, bytes, rows, proof && shown.trained, shown.corner);
+    const known = Object.entries((wasm.outputs ?? webgpu.outputs)?.[0] ?? {});
+    const unchecked = Object.fromEntries(known.map(([name, values]) => [name, { values }]));
+    const shown = tableOf(record ? runs[0].outputs : unchecked);
+    const rows = [...shown.rows, ...(record ? [words.agrees] : []), words.time];
+    const made = card(list, variant ?? file.name, bytes, rows, record && shown.trained, shown.corner);
     const fits = !Object.values(pairs).some((pair) => pair.misfit);
-    const other = proof && hash && hash !== proof.variants[variant].sha256;
+    const other = record && hash && hash !== record.variants[variant].sha256;
     if (other && fits) note(made, words.changed);
     shown.fill(made, pairs);
-    judge(made, pairs, proof);
-    if (!proof) {
+    judge(made, pairs, record);
+    if (!record) {
       note(made, words.random);
-      if (wasm.answers && webgpu.answers) {
-        const share = 100 * apart(wasm.answers[0], webgpu.answers[0]);
+      if (wasm.outputs && webgpu.outputs) {
+        const share = 100 * apart(wasm.outputs[0], webgpu.outputs[0]);
         note(made, words.between(`${short(share, 2)}%`));
       }
       note(made, words.alone);

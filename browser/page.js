@@ -1,19 +1,20 @@
-// The page: each variant of a model on the CPU and on the GPU, held to the proof of stage 3.
-import { card, COLORS, digits, element, judge, outputs, reason, short, time, tried, usable } from "./card.js";
+// The page: each variant of a model on the CPU and on the GPU, held to the record of litecheck convert.
+import { card, digits, element, judge, reason, short, tableOf, time, tried, usable } from "./card.js";
+import { requireConsistent, runsOf } from "./check.js";
 import { tryOwn } from "./own.js";
 import { mark, plot } from "./plot.js";
-import { requireConsistent, runsOf } from "./proof.js";
 import { inTurn, start } from "./runs.js";
+import { COLORS } from "./variants.js";
 import { language, shown, words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
-// ---- The lesson's answers at x
+// ---- The lesson's outputs at x
 
 const real = (x) => 100 * x + 5;
 const running = []; // { card, accelerator, model } of the lesson
 
-async function answer({ takes, gives, run }, x) {
+async function outputAt({ takes, gives, run }, x) {
   const inputs = { [takes[0].name]: { values: new Float32Array([x]), shape: [1, 1] } };
   return (await inTurn(() => run(inputs)))[gives[0].name][0];
 }
@@ -23,7 +24,7 @@ async function show(x) {
   mark($("plot"), x);
   for (const { card, accelerator, model } of running) {
     try {
-      const y = await answer(model, x);
+      const y = await outputAt(model, x);
       const error = short(Math.abs(y - real(x)), 2);
       card.first[accelerator].textContent = digits(y);
       card.cells[words.error][accelerator].textContent = `${y < real(x) ? "−" : "+"}${error}`;
@@ -52,7 +53,7 @@ async function drawPlot(tries) {
     const pair = Object.values(pairs).find(usable);
     if (!pair) continue;
     const points = [];
-    for (let x = 12 + 16 * index; x <= 600; x += 48) points.push([x, await answer(pair.model, x)]);
+    for (let x = 12 + 16 * index; x <= 600; x += 48) points.push([x, await outputAt(pair.model, x)]);
     series.push({ name: shown(variant), color: COLORS[variant], points });
   }
   plot($("plot"), real, series);
@@ -62,30 +63,30 @@ async function drawPlot(tries) {
 
 // Show each variant of the page's model on both, and add rows to be copied.
 async function openModel(gpu, rows) {
-  const proof = await (await fetch("model.proof.json")).json();
-  requireConsistent(proof);
-  const name = proof.model.path.split("/").at(-1);
-  const [{ inputs, answers }] = proof.runs;
-  const shapes = JSON.stringify([inputs, answers].map((side) => Object.values(side).map((end) => end.shape)));
+  const record = await (await fetch("model.check.json")).json();
+  requireConsistent(record);
+  const name = record.model.path.split("/").at(-1);
+  const [{ inputs, outputs }] = record.runs;
+  const shapes = JSON.stringify([inputs, outputs].map((side) => Object.values(side).map((end) => end.shape)));
   const lesson = /^my_model(\.|$)/.test(name) && shapes === "[[[1,1]],[[1,1]]]";
   document.body.dataset.model = lesson ? "lesson" : "own";
   if (!lesson) $("title").replaceChildren(words.title(name));
   if (!lesson) $("intro").replaceChildren(words.intro(name));
   const tries = [];
-  for (const [variant, row] of Object.entries(proof.variants)) {
+  for (const [variant, row] of Object.entries(record.variants)) {
     if (row.not_written) {
       const parts = [element("h3", shown(variant)), element("p", words.notWritten + row.not_written)];
       $("variants").append(element("li", parts));
       continue;
     }
     const bytes = new Uint8Array(await (await fetch(row.file)).arrayBuffer());
-    const known = runsOf(proof, variant);
-    const table = outputs(known[0].answers);
-    const names = [...(lesson ? [words.answer, words.error] : table.rows), words.agrees, words.time];
+    const known = runsOf(record, variant);
+    const table = tableOf(known[0].outputs);
+    const names = [...(lesson ? [words.output, words.error] : table.rows), words.agrees, words.time];
     const made = card($("variants"), variant, bytes, names, ...(lesson ? [] : [table.trained, table.corner]));
-    const pairs = await tried(bytes, proof, known, gpu);
+    const pairs = await tried(bytes, record, known, gpu);
     if (!lesson) table.fill(made, pairs);
-    judge(made, pairs, proof);
+    judge(made, pairs, record);
     tries.push({ made, variant, pairs, inputs: known[0].inputs });
     for (const [accelerator, pair] of Object.entries(pairs)) {
       if (lesson && usable(pair)) running.push({ card: made, accelerator, model: pair.model });

@@ -1,4 +1,4 @@
-// The plot of the lesson's answers over x.
+// The plot of the lesson's outputs over x.
 
 const SVG = "http://www.w3.org/2000/svg";
 const across = (x) => 56 + (x / 600) * 364;

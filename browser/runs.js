@@ -1,4 +1,4 @@
-// How does a file run here? Compiled for the CPU or the GPU, asked, and timed.
+// How does a file run here? Compiled for the CPU or the GPU, run, and timed.
 import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 export const ACCELERATORS = ["wasm", "webgpu"];

@@ -4,9 +4,8 @@ const WORDS = {
   en: {
     title: (name) => `${name}, on this device`,
     intro: (name) =>
-      `Your browser runs the .tflite files of ${name} with LiteRT.js, and compares their answers with` +
+      `Your browser runs the .tflite files of ${name} with LiteRT.js, and compares their outputs with` +
       " those of the trained model. Nothing leaves this device.",
-    answer: "answer",
     error: "error",
     agrees: "agrees",
     time: "one run",
@@ -19,33 +18,35 @@ const WORDS = {
     why: (who, reason) => `LiteRT.js refuses this file on the ${who}: ${reason}`,
     and: " and the ",
     worst: (who, { run, output, component, right, came }) =>
-      `The ${who} computes something else: to run ${run}, ${output}` +
-      `${component === null ? "" : `, component ${component}`} answers ${came} where ${right} is right.`,
-    misfit: (reason) => `This file is not of the model that the proof is about: ${reason}.`,
-    changed: "This file is not of the conversion that the proof is about; its answers decide.",
+      `The ${who} returns wrong results: in run ${run}, ` +
+      `${component === null ? "" : `component ${component} of `}${output} is ${came} instead of ${right}.`,
+    misfit: (reason) => `This file belongs to a different model than the check: ${reason}.`,
+    changed: "This file has changed since the check. Its outputs decide.",
     notWritten: "not written: ",
     ready: "Ready.",
     failed: "LiteRT.js did not start: ",
     notShown: "The model cannot be shown: ",
-    noReason: "it gives no reason",
+    noReason: "no reason given",
     running: "Running …",
     gpu: (name) => `The GPU: ${name}.`,
     noGpu: "This browser offers no WebGPU, so only the CPU is tried.",
     insecure: "Browsers offer WebGPU on https:// and localhost only, so here only the CPU is tried.",
-    lost: (reason) => `The GPU was lost (${reason}); what the CPU computed stays.`,
+    lost: (reason) => `The GPU was lost (${reason}). The CPU's results stay.`,
     input: "input",
     output: "output",
-    random: "On random numbers, since no proof came with the file.",
+    random: "The inputs are random, because no record of a check came with the file.",
     between: (share) =>
-      `CPU and GPU differ by at most ${share} of the largest answer. That is less than a proof: it` +
-      " does not say what was trained.",
-    alone: "Drop NAME.proof.json together with the file, and its answers are compared with the trained model's.",
-    proofAlone: "is a proof: choose its .tflite file together with it.",
-    notModel: "is not a .tflite file: a model begins with other bytes.",
-    notProof: "is not a proof of this version: convert the model again with stage 3.",
-    noVariant: (file) => `has no file of the name ${file}.`,
-    varies: "has an input whose batch varies. Convert it with a fixed one: ",
-    variesInside: "has an input whose size varies. Build the model with a fixed one, such as ",
+      `CPU and GPU differ by at most ${share} of the largest output. This is less than a check: the` +
+      " trained model's outputs are not known here.",
+    alone: "To compare its outputs with the trained model's, choose NAME.check.json together with the file.",
+    recordAlone: "is a record of a check: choose its .tflite file together with it.",
+    notModel: "is not a .tflite file: a model begins with different bytes.",
+    notRecord: "is no record of a check: choose NAME.check.json.",
+    otherVersion: "is a record of another version: convert the model again: ",
+    unusable: "cannot be used: ",
+    noVariant: (file) => `has no entry for ${file}.`,
+    varies: "has an input with a variable batch size. Convert the model with a fixed one: ",
+    variesInside: "has an input with a variable size. Build the model with a fixed one, such as ",
     cannotRun: "cannot run here: ",
     copied: "Copied.",
     selected: "Selected: copy it.",
@@ -56,7 +57,6 @@ const WORDS = {
     intro: (name) =>
       `${name}의 .tflite 파일을 브라우저가 LiteRT.js로 실행하고, 학습한 모델의 출력과 비교합니다.` +
       " 어떤 데이터도 기기 밖으로 나가지 않습니다.",
-    answer: "출력",
     error: "오차",
     agrees: "일치",
     time: "추론 한 번",
@@ -89,10 +89,12 @@ const WORDS = {
     between: (share) =>
       `CPU와 GPU의 차이는 가장 큰 출력의 ${share} 이하입니다. 학습한 모델과 비교한 것은 아니므로` +
       " 검증보다 약합니다.",
-    alone: "NAME.proof.json을 함께 끌어다 놓으면 학습한 모델의 출력과 비교합니다.",
-    proofAlone: "파일은 검증 기록입니다. .tflite 파일도 함께 고르세요.",
+    alone: "NAME.check.json을 함께 고르면 학습한 모델의 출력과 비교합니다.",
+    recordAlone: "파일은 검증 기록입니다. .tflite 파일도 함께 고르세요.",
     notModel: "파일은 .tflite 형식이 아닙니다. 첫 부분의 바이트가 모델 파일과 다릅니다.",
-    notProof: "파일은 이 버전의 검증 기록이 아닙니다. 3단계로 모델을 다시 변환하세요.",
+    notRecord: "파일은 검증 기록이 아닙니다. NAME.check.json을 고르세요.",
+    otherVersion: "파일은 다른 버전의 검증 기록입니다. 모델을 다시 변환하세요: ",
+    unusable: "파일은 사용할 수 없습니다: ",
     noVariant: (file) => `파일에는 ${file}의 기록이 없습니다.`,
     varies: "파일에는 배치가 고정되지 않은 입력이 있습니다. 배치를 고정해 다시 변환하세요: ",
     variesInside: "파일에는 크기가 고정되지 않은 입력이 있습니다. 크기를 고정해 모델을 다시 만드세요. 예: ",

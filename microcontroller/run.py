@@ -5,46 +5,39 @@ tensors lie in one block of memory, the arena, whose size the program gives. Her
 computer, from the same C++ code.
 """
 
-import sys
-from pathlib import Path
+import argparse
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # for backstage
+from litecheck import artifacts, script
 
-from backstage import artifacts, script
-
-args = script.start(
-    "Run the variants of a model with tflite-micro, and write the smallest as a C array.",
-    install="-r microcontroller/requirements.txt",
-    model=script.argument(
-        "saved_model/my_model",
-        "NAME of NAME.tflite and its variants",
-        lambda name: artifacts.require_tflite(f"{name}.tflite"),
-    ),
+script.start(program="microcontroller/run.py", install="-r microcontroller/requirements.txt")
+parser = argparse.ArgumentParser(
+    description="Run the variants of a model with tflite-micro, and write one as a C array."
 )
+parser.add_argument(
+    "model",
+    nargs="?",
+    default="saved_model/my_model",
+    help="NAME of NAME.tflite and its variants (default: saved_model/my_model)",
+)
+name = parser.parse_args().model
+artifacts.require_file(f"{name}.tflite")
 
 import multiprocessing
 import os
 import re
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from tflite_micro.python.tflite_micro import runtime
 
-from backstage import device, litert, samples, verdict
+from litecheck import litert, record, samples, verdict
 
-VARIANTS = {
-    "float32": "",
-    "float16": ".quant",
-    "dynamic range": ".dynamic",
-    "full integer": ".int8",
-    "16-bit int": ".int16",
-}
 ARENA = 64 * 2**20  # bytes: more than any board has; what was used of it is reported
 
 
-def answers(content, runs, inputs, outputs):
+def outputs_of(content, runs, inputs, outputs):
     """Run a `.tflite` file with tflite-micro, which then writes to stderr what memory it used.
 
     Args:
@@ -76,7 +69,7 @@ def answers(content, runs, inputs, outputs):
 
 
 def on_micro(*arguments):
-    """Return the `answers` of tflite-micro and the bytes of the arena that it used.
+    """Return the `outputs_of` a file on tflite-micro, and the bytes of the arena that it used.
 
     It runs in a process of its own, since it aborts on some files.
 
@@ -86,7 +79,7 @@ def on_micro(*arguments):
     with tempfile.TemporaryFile() as file:
         redirect = os.dup2, (file.fileno(), 2)
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), *redirect) as pool:
-            error = (future := pool.submit(answers, *arguments)).exception()
+            error = (future := pool.submit(outputs_of, *arguments)).exception()
         file.seek(0)
         said = file.read().decode(errors="replace").strip()
     if error:
@@ -115,15 +108,15 @@ def in_c(name, values):
     return "\n".join([f"static const {dtype} {name}[{values.size}] = {{", *rows, "};"])
 
 
-def between(answers, allowed, tensor):
-    """Return the lowest and the highest right answers, as an output tensor stores them.
+def between(expected, tolerance, tensor):
+    """Return the lowest and the highest outputs that a board may have, as its tensor stores them.
 
     Args:
-        answers: the right answers, in real numbers.
-        allowed: how far a device may be from them.
+        expected: the expected outputs, in real numbers.
+        tolerance: how far a device's may be from them.
         tensor: the details of the output tensor.
     """
-    lowest, highest = answers.astype(np.float64) - allowed, answers.astype(np.float64) + allowed
+    lowest, highest = (expected.astype(np.float64) + side * tolerance for side in (-1, 1))
     dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
     if dtype.kind == "f":
         return lowest.astype(dtype), highest.astype(dtype)
@@ -132,12 +125,12 @@ def between(answers, allowed, tensor):
     return [np.clip(end + zero_point, *limits).astype(dtype) for end in ends]
 
 
-def self_test(name, runs, inputs, outputs):
-    """Return a proof's first run in C, with which a board tests itself.
+def self_test(name, recorded, inputs, outputs):
+    """Return a record's first run in C, with which a board tests itself.
 
     Args:
         name: what the arrays are named after.
-        runs: a `verdict.Proven`.
+        recorded: a `record.Recorded`.
         inputs: the details of the input tensors by name, in the file's order.
         outputs: those of the output tensors.
     """
@@ -146,16 +139,16 @@ def self_test(name, runs, inputs, outputs):
         for index, (key, tensor) in enumerate(tensors.items()):
             stem = f"{name}_{kind}{index if len(tensors) > 1 else ''}"
             if kind == "input":
-                parts.append(in_c(stem, litert.quantize(runs.inputs[0][key], tensor)))
+                parts.append(in_c(stem, litert.quantize(recorded.inputs[0][key], tensor)))
                 continue
-            answers, allowed = runs.answers[0][key], runs.allowed[0][key]
-            parts.append(in_c(f"{stem}_right", answers))
-            ends = zip(("lowest", "highest"), between(answers, allowed, tensor), strict=True)
+            expected, tolerance = recorded.outputs[0][key], recorded.tolerances[0][key]
+            parts.append(in_c(f"{stem}_expected", expected))
+            ends = zip(("lowest", "highest"), between(expected, tolerance, tensor), strict=True)
             parts += [in_c(f"{stem}_{end}", values) for end, values in ends]
     return f"""
 // For a test at start-up: give ..._input to the model. Each number of its output must lie from
 // that of ..._lowest to that of ..._highest, or this board computes something else than the
-// trained model, whose answer is ..._right, in real numbers.
+// trained model, whose output is ..._expected, in real numbers.
 {chr(10).join(parts)}
 """
 
@@ -215,41 +208,41 @@ def runs_of(path, inputs, samples_file):
     return samples.for_deployment(samples_file, takes, path)[0][:100]
 
 
-samples_file = samples.find(args.model, "samples")
-print(f"{args.model} on tflite-micro, beside LiteRT, on {samples_file or 'random inputs'}")
+samples_file = samples.find(name, "samples")
+print(f"{name} on tflite-micro, beside LiteRT, on {samples_file or 'random inputs'}")
 print("variant        runs   worst difference     agrees   RAM, bytes   flash, bytes")
 smallest, wrong = None, []
-for variant, suffix in VARIANTS.items():
-    path = f"{args.model}{suffix}.tflite"
+for variant, (suffix, _) in artifacts.VARIANTS.items():
+    path = f"{name}{suffix}"
     if not os.path.isfile(path):
         continue
     content = Path(path).read_bytes()
     with litert.explained(path):
-        interpreter = Interpreter(model_content=content)
-    inputs, outputs = litert.names(interpreter)
+        runner = litert.Runner(content)
+    inputs, outputs = runner.inputs, runner.outputs
     runs = runs_of(path, inputs, samples_file)
-    proven = device.proven(path)
-    differs = proven and device.misfit(proven, inputs, outputs)
-    alone = {name: tensor["shape"].tolist() for name, tensor in inputs.items()}  # it cannot resize
-    proven = proven and not differs and proven.only(alone)
-    first = proven.inputs if proven else []  # from the state that a model begins with
+    recorded = record.read(path)
+    differs = recorded and recorded.misfit(inputs, outputs)
+    alone = {end: tensor["shape"].tolist() for end, tensor in inputs.items()}  # it cannot resize
+    recorded = recorded.only(alone) if recorded and not differs else None
+    first = recorded.inputs if recorded else []  # from the state that a model begins with
     try:
         results, arena = on_micro(content, [*first, *runs], inputs, outputs)
     except script.Failure as error:
         print(f"{variant:<14} no     {error}")
         continue
     with litert.explained(path):
-        expected = [litert.invoke(interpreter, run) for run in runs]
+        expected = [runner(run) for run in runs]
     worst = max(
-        verdict.distance_of(result[name], true[name]).max(initial=0)
+        verdict.distance_of(result[end], true[end]).max(initial=0)
         for result, true in zip(results[len(first) :], expected, strict=True)
-        for name in outputs
+        for end in outputs
     )
-    agrees = "0" if differs else "no proof"
-    if proven:
-        agreement = verdict.agreement(results[: len(first)], proven)
-        agrees = f"{agreement.count} of {agreement.of}" if proven.clear else "unclear"
-        differs = agreement.worst if proven.clear or agreement.lost else ""
+    agrees = "0" if differs else "no check"
+    if recorded:
+        agreement = recorded.agreement(results[: len(first)])
+        agrees = f"{agreement.agreeing} of {agreement.of}" if recorded.clear else "unclear"
+        differs = agreement.worst if recorded.clear or agreement.lost else ""
     flash = len(content)
     print(f"{variant:<14} yes {worst:>19.2g} {agrees:>10} {arena:>12,} {flash:>14,}")
     if differs:
@@ -258,21 +251,21 @@ for variant, suffix in VARIANTS.items():
     elif smallest is None or flash < len(smallest[1]):
         tensors = [described("input ", *pair) for pair in inputs.items()]
         tensors += [described("output", *pair) for pair in outputs.items()]
-        smallest = path, content, arena, tensors, proven, inputs, outputs
+        smallest = path, content, arena, tensors, recorded, inputs, outputs
 
 if smallest:
-    path, content, arena, tensors, proven, inputs, outputs = smallest
-    stem = os.path.basename(args.model)
+    path, content, arena, tensors, recorded, inputs, outputs = smallest
+    stem = os.path.basename(name)
     file = f"build/microcontroller/{stem}.h"
-    name = re.sub(r"\W|^(?=\d)", "_", stem)
-    test = self_test(name, proven, inputs, outputs) if proven and proven.clear else ""
-    text = header(name, os.path.basename(path), content, arena, tensors, test)
+    array = re.sub(r"\W|^(?=\d)", "_", stem)
+    test = self_test(array, recorded, inputs, outputs) if recorded and recorded.clear else ""
+    text = header(array, os.path.basename(path), content, arena, tensors, test)
     artifacts.write(file, text.encode())
     print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")
 if wrong:
     them = ", ".join(wrong)
     raise script.Failure(
-        f"{args.model} computes something else here than the trained model: {them}"
+        f"{name} computes something else here than the trained model: {them}"
     )
 if not smallest:
-    raise script.Failure(f"no variant of {args.model} runs on tflite-micro")
+    raise script.Failure(f"no variant of {name} runs on tflite-micro")

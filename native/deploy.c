@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
   check(LiteRtCreateEnvironment(1, &cpu_only, &environment));
   if (content == MAP_FAILED ||
       LiteRtCreateModelFromBuffer(environment, content, content_bytes, &model))
-    fail("damaged, no .tflite file, or too odd for LiteRT's C API. Try 04_deploy_tflite.py");
+    fail("damaged, no .tflite file, or too odd for LiteRT's C API. Try python -m litecheck run");
   check(LiteRtCreateOptions(&options));
   check(LiteRtSetOptionsHardwareAccelerators(options, kLiteRtHwAcceleratorCpu));
   check(LiteRtCreateCompiledModel(environment, model, options, &compiled));
@@ -117,7 +117,8 @@ int main(int argc, char **argv) {
     tensor->signature = *layout;
     tensor->dtype = find_dtype(tensor->type.element_type);
     if (!tensor->dtype)
-      fail("%.60s holds text or a rare dtype. Use 04_deploy_tflite.py --input FILE", tensor->name);
+      fail("%.60s holds text or a rare dtype. Use python -m litecheck run FILE --input INPUT",
+           tensor->name);
     if (layout->rank > LITERT_TENSOR_MAX_RANK)
       fail("%.60s has more than %d sizes. Is the file whole?", tensor->name, LITERT_TENSOR_MAX_RANK);
     check(LiteRtGetQuantizationTypeId(tensor->handle, &kind));
@@ -189,7 +190,7 @@ int main(int argc, char **argv) {
   check(run());
   check(LiteRtGetCompiledModelOutputTensorLayouts(compiled, 0, outputs, after, false));
   if (memcmp(after, layouts, sizeof after))
-    fail("the size of an output depends on the input. Use 04_deploy_tflite.py");
+    fail("the size of an output depends on the input. Use python -m litecheck run");
   for (size_t i = inputs; i < inputs + outputs; i++) print_numbers("output", i);
 
   // How long does it take? The first run is left out, and of the others the median counts.

@@ -88,7 +88,7 @@ static void check(LiteRtStatus status) {
   while (error && !strncmp(error, "ERROR: tflite/", 14)) error = strstr(error + 1, "ERROR: ");
   error = error ? error + strlen("ERROR: ") : "LiteRT refuses it";
   size_t end_of_line = strcspn(error, "\n");
-  fail("%.*s. Are file and values right? 04_deploy_tflite.py tells more", (int)end_of_line, error);
+  fail("%.*s. Are file and values right? python -m litecheck run tells more", (int)end_of_line, error);
 }
 
 // Print the report; return what main is to return.

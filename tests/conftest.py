@@ -1,4 +1,4 @@
-"""Run the real scripts: in new interpreters, or in copies of one that has imported TensorFlow."""
+"""What tests share: the real scripts and commands, started in new interpreters or in warm ones."""
 
 import atexit
 import ctypes
@@ -30,6 +30,7 @@ SUFFIXES = {
     "full integer": ".int8.tflite",
     "16-bit int": ".int16.tflite",
 }
+COMMANDS = ["look", "convert", "run"]  # of litecheck
 STEPS = [
     "01_create_model.py",
     "02_load_model.py",
@@ -39,11 +40,28 @@ STEPS = [
 ]
 
 
-def run(script, *arguments, cwd, prepare=None, **environment):
-    """Run a script of the repository in `cwd` and return the finished process with its output.
+def lesson(directory, script, **values):
+    """Copy a script of the lesson to a directory, with other values, and return the copy's path.
 
     Args:
-        script: a file name in the repository, or the path of another script.
+        directory: a `Path`.
+        script: its file name in the repository.
+        **values: by the names that the script gives them, such as `epochs`.
+    """
+    text = (REPOSITORY / script).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    copy = directory / script
+    copy.write_text(text, encoding="utf-8")
+    return copy
+
+
+def run(script, *arguments, cwd, prepare=None, **environment):
+    """Run a script or a command in `cwd` and return the finished process with its output.
+
+    Args:
+        script: a file name in the repository, the path of another script, or one of `COMMANDS`.
         *arguments: its command-line arguments.
         cwd: the directory to run in.
         prepare: a function to call first, in the new process.
@@ -52,14 +70,18 @@ def run(script, *arguments, cwd, prepare=None, **environment):
     Returns:
         A `subprocess.CompletedProcess` with text in `stdout` and `stderr`.
     """
-    command = [sys.executable] if str(script).endswith(".py") else ["sh"]
+    if script in COMMANDS:
+        command = [sys.executable, "-m", "litecheck", script]
+    else:
+        shell = "sh" if str(script).endswith(".sh") else sys.executable
+        command = [shell, REPOSITORY / script]
     scripts = sysconfig.get_path("scripts")  # where tflite_convert is
     environment = {
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "PYTHONIOENCODING": "utf-8",
     } | environment
     return subprocess.run(
-        [*command, REPOSITORY / script, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         cwd=cwd,
         preexec_fn=prepare,
         env=os.environ | environment,
@@ -70,16 +92,21 @@ def run(script, *arguments, cwd, prepare=None, **environment):
 
 
 def _in_child(script, arguments, cwd, output, prepare):
-    """Run a script as `python SCRIPT` does; its output goes to two files."""
+    """Run a script as `python SCRIPT` does, or a command; its output goes to two files."""
     os.chdir(cwd)
     for descriptor, name in [(1, "stdout"), (2, "stderr")]:
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
-    warnings.filterwarnings("error", category=DeprecationWarning, module=r"backstage|__main__")
-    sys.argv, sys.path[0] = [script, *arguments], str(REPOSITORY)
+    warnings.filterwarnings("error", category=DeprecationWarning, module=r"litecheck|__main__")
+    sys.argv, sys.path[0] = [str(REPOSITORY / script), *arguments], str(REPOSITORY)
+    if script in COMMANDS:
+        sys.argv = [str(REPOSITORY / "litecheck/__main__.py"), script, *arguments]
     if prepare:
         prepare()
     try:
-        runpy.run_path(script, run_name="__main__")
+        if script in COMMANDS:
+            runpy.run_module("litecheck", run_name="__main__")
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit:
         raise
     except BaseException:
@@ -111,7 +138,7 @@ class Warm:
         """Start a script and return its `multiprocessing.Process`; see `run`.
 
         Args:
-            script: a file name in the repository.
+            script: a file name in the repository, the path of another, or one of `COMMANDS`.
             *arguments: its command-line arguments.
             cwd: the directory to run in.
             output: a directory for the files `stdout` and `stderr`.
@@ -119,7 +146,7 @@ class Warm:
         """
         arguments = [str(argument) for argument in arguments]
         process = self.context.Process(
-            target=_in_child, args=(str(REPOSITORY / script), arguments, cwd, output, prepare)
+            target=_in_child, args=(str(script), arguments, cwd, output, prepare)
         )
         process.start()
         return process
@@ -248,7 +275,7 @@ def answers(path, inputs):
 
 
 def table(stdout):
-    """Return the rows of the table that stage 3 prints: a dict from variant to its columns.
+    """Return the rows of the table of a conversion: a dict from variant to its columns.
 
     The errors are numbers: the absolute one, and the part of the range.
     """
@@ -273,7 +300,7 @@ def save_line(path, slope):
     """
     from tensorflow import keras
 
-    layers = [keras.Input([1], name="keras_tensor"), keras.layers.Dense(1)]
+    layers = [keras.Input([1], name="x"), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
     model.set_weights([np.float32([[slope]]), np.float32([5])])
     model.save(path)
@@ -282,7 +309,7 @@ def save_line(path, slope):
 
 
 def assert_converted(process, path, variants=("float32", "float16", "dynamic range")):
-    """Check that stage 3 reported the variants as sound and that LiteRT runs their files."""
+    """Check that a conversion reported the variants as sound, and that the files are there."""
     assert process.returncode == 0, process.stderr
     rows = table(process.stdout)
     assert list(rows) == list(variants)
@@ -311,7 +338,7 @@ def load_everything(directory):
             interpreter = Interpreter(str(path))
             interpreter.allocate_tensors()
             interpreter.invoke()
-        elif name.endswith(".proof.json"):
+        elif name.endswith(".check.json"):
             assert len(json.loads(path.read_text(encoding="utf-8"))["runs"]) == 16
         else:
             signature = tf.saved_model.load(str(path)).signatures["serving_default"]

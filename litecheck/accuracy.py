@@ -1,22 +1,24 @@
-"""How many answers are right? Labels, answers, and one figure for each output.
+"""How many outputs are right? Labels, outputs, and one metric for each output.
 
-What the figure is follows from the labels and the original's answers: an accuracy where labels are
-classes or truth values, else a mean absolute error. Samples are counted in parts, and the figure
+What the metric is follows from the labels and the original's outputs: an accuracy where labels are
+classes or truth values, else a mean absolute error. Samples are counted in parts, and the metric
 is the sum of all parts' sums by the sum of their numbers.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from backstage import script
+from litecheck import script
 
-WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of figures
+Arrays = Mapping[str, np.ndarray]  # by the names of outputs
+WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of metrics
 IGNORED = -1  # the label of an element that does not count
 
 
 class Task(NamedTuple):
-    """The labels of an output, and what makes an answer right.
+    """The labels of an output, and what makes a value right.
 
     Attributes:
         labels: integers of the output's shape without its last axis for "largest", else numbers of
@@ -33,62 +35,63 @@ class Task(NamedTuple):
     threshold: float | None
 
 
-def tasks(labels, answers, path, thresholds=None):
+def tasks(
+    labels: Arrays, outputs: Arrays, path: str, thresholds: Mapping[str, float] | None = None
+) -> dict[str, Task]:
     """Return what to count at each output with labels.
 
     Args:
-        labels: a dict from names of outputs to arrays of numbers, samples first.
-        answers: a dict from names of outputs to the original's answers to all samples, joined
-            along the first axis.
+        labels: arrays of numbers, samples first.
+        outputs: the original's outputs of all samples, joined along the first axis.
         path: the file of labels, for errors.
-        thresholds: a dict from names of outputs to thresholds that are known already, or None.
+        thresholds: those by the names of outputs that are known already, or None.
 
     Returns:
-        A dict of `Task` by the names of the labels.
+        Tasks by the names of the labels.
 
     Raises:
         Failure: labels are for no output, or do not fit theirs.
     """
     found = {}
     for name, values in labels.items():
-        if name not in answers:
+        if name not in outputs:
             message = f"{path} has labels of {name!r}: expected names of outputs"
-            raise script.Failure(f"{message} ({', '.join(answers)})")
+            raise script.Failure(f"{message} ({', '.join(outputs)})")
         try:
             known = (thresholds or {}).get(name)
-            found[name] = _task(np.asarray(values), answers[name], known)
+            found[name] = _task(np.asarray(values), outputs[name], known)
         except ValueError as error:
             message = f"{path} does not fit the output {name}: {error}"
             raise script.Failure(message) from error
     return found
 
 
-def joined(answers, names):
-    """Return the answers of all runs joined along the first axis, a dict of arrays by names."""
-    return {name: np.concatenate([np.atleast_1d(run[name]) for run in answers]) for name in names}
+def joined(outputs: Sequence[Arrays], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the outputs of all runs joined along the first axis, arrays by names."""
+    return {name: np.concatenate([np.atleast_1d(run[name]) for run in outputs]) for name in names}
 
 
-def extended(answers, labels):
-    """Return answers to some samples as if there were as many as labels, without using memory.
+def extended(outputs: Arrays, labels: Arrays) -> dict[str, np.ndarray]:
+    """Return outputs of some samples as if there were as many as labels, without using memory.
 
     Their shape and dtype decide on the task of most labels.
     """
     return {
         name: np.broadcast_to(array[:1], (len(labels[name]), *array.shape[1:]))
-        for name, array in answers.items()
+        for name, array in outputs.items()
     }
 
 
-def figures(tasks, answers):
-    """Return the figure of each output with labels, from the answers of all runs in their order.
+def metrics(tasks: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
+    """Return the metric of each output with labels, from the outputs of all runs in their order.
 
     Args:
-        tasks: a dict of `Task` by names of outputs.
-        answers: an iterable of dicts from names of outputs to arrays; none is kept.
+        tasks: see `tasks`.
+        outputs: an iterable of dicts from names of outputs to arrays; none is kept.
     """
     totals, numbers = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0)
     starts = dict.fromkeys(tasks, 0)
-    for run in answers if tasks else []:
+    for run in outputs if tasks else []:
         for name, task in tasks.items():
             values = np.atleast_1d(run[name])
             part, counted = count(task, values, starts[name])
@@ -98,60 +101,60 @@ def figures(tasks, answers):
     return {name: totals[name] / numbers[name] for name in tasks}
 
 
-def threshold(answers):
-    """Return what an answer is above that means yes: 0.5 for probabilities, 0 for others."""
-    probable = ((answers >= 0) & (answers <= 1)) | np.isnan(answers)
+def threshold(outputs: np.ndarray) -> float:
+    """Return the decision threshold: 0.5 for probabilities, 0 for others."""
+    probable = ((outputs >= 0) & (outputs <= 1)) | np.isnan(outputs)
     return 0.5 if probable.all() else 0.0
 
 
-def count(task, answers, start):
-    """Count right answers, or add up absolute errors.
+def count(task: Task, outputs: np.ndarray, start: int) -> tuple[float, int]:
+    """Count right values, or add up absolute errors.
 
-    A NaN is a wrong answer, or makes the sum of errors NaN. Answers of another shape than the
-    original's count as NaN.
+    A NaN is wrong, or makes the sum of errors NaN. Outputs of another shape than the original's
+    count as NaN.
 
     Args:
         task: a `Task`.
-        answers: an array of the answers to some samples, samples first.
+        outputs: an array of the outputs of some samples, samples first.
         start: the number of the first of them among the labels.
 
     Returns:
         The sum as a float, and how many elements it is of; ignored ones are left out.
     """
-    labels = task.labels[start : start + len(answers)]
+    labels = task.labels[start : start + len(outputs)]
     ignorable = task.rule in ("largest", "equal")
     counted = labels != IGNORED if ignorable else np.ones(labels.shape, bool)
     number = int(counted.sum())
-    shape = answers.shape[:-1] if task.rule == "largest" else answers.shape
+    shape = outputs.shape[:-1] if task.rule == "largest" else outputs.shape
     if shape != labels.shape:
         return 0.0 if task.kind == "accuracy" else np.nan, number
     if task.rule == "distance":
-        return float(np.abs(answers.astype(np.float64) - labels).sum()), number
-    lost = np.isnan(answers)
+        return float(np.abs(outputs.astype(np.float64) - labels).sum()), number
+    lost = np.isnan(outputs)
     if task.rule == "largest":
-        right = (answers.argmax(axis=-1) == labels) & ~lost.any(axis=-1)
+        right = (outputs.argmax(axis=-1) == labels) & ~lost.any(axis=-1)
     elif task.rule == "threshold":
-        right = ((answers > task.threshold) == labels) & ~lost
+        right = ((outputs > task.threshold) == labels) & ~lost
     else:
-        right = answers == labels
+        right = outputs == labels
     return float((right & counted).sum()), number
 
 
-def text(kind, figure):
-    """Return a figure in words: "97.2%" for an accuracy of 0 to 1, "0.0312" for a mean error."""
-    return f"{figure:.1%}" if kind == "accuracy" else f"{figure:.4g}"
+def text(kind: str, metric: float) -> str:
+    """Return a metric in words: "97.2%" for an accuracy of 0 to 1, "0.0312" for a mean error."""
+    return f"{metric:.1%}" if kind == "accuracy" else f"{metric:.4g}"
 
 
-def _check(labels, answers):
-    """Raise ValueError unless labels and answers are real numbers of as many samples."""
-    if answers.dtype.kind not in "biuf":
-        raise ValueError(f"expected no labels, since it answers {answers.dtype.name}")
+def _check(labels: np.ndarray, outputs: np.ndarray) -> None:
+    """Raise ValueError unless labels and outputs are real numbers of as many samples."""
+    if outputs.dtype.kind not in "biuf":
+        raise ValueError(f"expected no labels, since it returns {outputs.dtype.name}")
     if labels.dtype.kind not in "biuf":
         given = "text" if labels.dtype.kind in "SU" else labels.dtype.name
         raise ValueError(f"expected labels that are real numbers, given {given}")
-    if labels.ndim == 0 or len(labels) != len(answers):
+    if labels.ndim == 0 or len(labels) != len(outputs):
         given = f"{len(labels):,}" if labels.ndim else "a single number"
-        raise ValueError(f"expected labels of {len(answers):,} samples, given {given}")
+        raise ValueError(f"expected labels of {len(outputs):,} samples, given {given}")
     if not labels.size:
         raise ValueError(f"expected labels, given an empty array of the shape {labels.shape}")
     lost = int((~np.isfinite(labels)).sum())
@@ -160,14 +163,14 @@ def _check(labels, answers):
         raise ValueError(f"{message} that are NaN or infinite")
 
 
-def _task(labels, answers, known):
-    """Return the `Task` of labels and the original's answers, and of a threshold if it is known.
+def _task(labels: np.ndarray, outputs: np.ndarray, known: float | None) -> Task:
+    """Return the `Task` of labels and the original's outputs, and of a threshold if it is known.
 
     Raises:
         ValueError: none fits.
     """
-    _check(labels, answers)
-    shape = answers.shape
+    _check(labels, outputs)
+    shape = outputs.shape
     classes = shape[-1] if len(shape) > 1 else 1
     whole = bool((labels == np.floor(labels)).all())
     if whole and classes > 1 and _bare(labels.shape) == _bare(shape[:-1]):
@@ -179,17 +182,17 @@ def _task(labels, answers, known):
         given = f"{'whole' if whole else 'real'} numbers of the shape {labels.shape}"
         raise ValueError(f"expected labels that are {expected}, given {given}")
     labels = labels.reshape(shape)
-    if whole and answers.dtype.kind != "f":
+    if whole and outputs.dtype.kind != "f":
         _some(labels)
         return Task(labels, "accuracy", "equal", None)
     if not ((labels == 0) | (labels == 1)).all():
         return Task(labels, "mean_error", "distance", None)
     if classes > 1 and (np.count_nonzero(labels, axis=-1) == 1).all():
         return _largest(labels.argmax(axis=-1), classes)
-    return Task(labels, "accuracy", "threshold", threshold(answers) if known is None else known)
+    return Task(labels, "accuracy", "threshold", threshold(outputs) if known is None else known)
 
 
-def _largest(labels, classes):
+def _largest(labels: np.ndarray, classes: int) -> Task:
     """Return the `Task` of labels that are classes; raise ValueError if they are not."""
     wrong = labels[(labels < IGNORED) | (labels >= classes)]
     if wrong.size:
@@ -199,13 +202,13 @@ def _largest(labels, classes):
     return Task(labels.astype(np.int64), "accuracy", "largest", None)
 
 
-def _some(labels):
+def _some(labels: np.ndarray) -> None:
     """Raise ValueError if all labels are ignored."""
     if (labels == IGNORED).all():
         message = f"expected labels other than {IGNORED}, which does not count"
         raise ValueError(f"{message}, given {IGNORED} only")
 
 
-def _bare(shape):
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return a shape without axes of 1."""
     return tuple(size for size in shape if size != 1)

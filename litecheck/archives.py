@@ -3,16 +3,20 @@
 import contextlib
 import re
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from backstage import artifacts, script
+from litecheck import artifacts, script
 
 NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # dtype policies
 
 
 @contextlib.contextmanager
-def explained(path):
+def explained(path: str) -> Iterator[None]:
     """Load an archive in this block, and say in one line why that failed and what leads out.
 
     Raises:
@@ -24,6 +28,7 @@ def explained(path):
             yield
     except Exception as error:  # a damaged file can make Keras raise almost anything
         message, story, name = script.brief(error), str(error), artifacts.stem(path)
+        convert = script.command("convert", name)
         own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
         package = re.search(r"parent module (\w+)\S* cannot be imported", story)
         if package:
@@ -37,41 +42,53 @@ def explained(path):
             reason = message[:200]
             raise script.Failure(
                 f"{path} cannot be loaded by Keras 3: {reason}\nIf Keras 2 can, run there"
-                f' tf.saved_model.save(model, "{name}"), and here {script.command(3, name)}'
+                f' tf.saved_model.save(model, "{name}"), and here {convert}'
             ) from error
         else:
             raise script.Failure(f"{path} cannot be loaded: {message}") from error
         raise script.Failure(
             f'{path} cannot be loaded: it {why}.\nWhere that code is, call model.export("{name}"),'
-            f" and then: {script.command(3, name)}"
+            f" and then: {convert}"
         ) from error
 
 
-def load(path):
+def load(path: str) -> keras.Model:
     """Return the Keras model of an archive, in float32 whatever it was trained in.
 
     Raises:
         Failure: it cannot be loaded, or has no inputs of its own.
     """
     with explained(path):
-        model = keras.models.load_model(path, compile=False)
-        config = keras.saving.serialize_keras_object(model)
-        narrow = next((policy for policy in NARROW if repr(policy) in repr(config)), None)
-        if narrow:
-            print(f"trained with {narrow}: computed in float32")
-            weights = model.get_weights()
-            model = keras.saving.deserialize_keras_object(_widened(config))
-            model.set_weights(weights)
+        model = in_float32(keras.models.load_model(path, compile=False))
     if not getattr(model, "inputs", None):
         name = artifacts.stem(path)
+        convert = script.command("convert", name)
         raise script.Failure(
             f'{path} holds a subclassed model: call model.export("{name}") in your own code, and'
-            f" then: {script.command(3, name)}"
+            f" then: {convert}"
         )
     return model
 
 
-def _widened(part):
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return a model that computes in float32: itself, or a copy of one with narrower dtypes."""
+    if not getattr(model, "inputs", None):
+        return model
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except NotImplementedError:  # a layer of one's own that does not describe itself
+        return model
+    narrow = next((policy for policy in NARROW if repr(policy) in repr(config)), None)
+    if not narrow:
+        return model
+    print(f"trained with {narrow}: computed in float32")
+    weights = model.get_weights()
+    model = keras.saving.deserialize_keras_object(_widened(config))
+    model.set_weights(weights)
+    return model
+
+
+def _widened(part: Any) -> Any:
     """Return a part of a model's configuration with float32 in place of narrower dtypes."""
     if isinstance(part, dict):
         return {key: _widened(value) for key, value in part.items()}
@@ -80,18 +97,20 @@ def _widened(part):
     return "float32" if part in NARROW else part
 
 
-def inputs(model):
+def inputs(model: keras.Model) -> Any:
     """Return a model's symbolic inputs as it takes them: one tensor, or a list or dict of them."""
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def weights(model):
+def weights(model: keras.Model) -> list[list[np.ndarray]]:
     """Return the arrays of a model's trainable and of its other variables: two lists."""
     sides = model.trainable_variables, model.non_trainable_variables
     return [[variable.numpy() for variable in side] for side in sides]
 
 
-def call(model, values, weights):
+def call(
+    model: keras.Model, values: Sequence[Any], weights: Sequence[Sequence[Any]]
+) -> dict[str, tf.Tensor]:
     """Call a model in inference mode.
 
     Args:

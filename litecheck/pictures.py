@@ -1,32 +1,27 @@
-"""What do the figures look like? Training, variants, and the graph, in one look.
-
-Colours are Okabe and Ito's, "Color Universal Design", 2008: told apart by the colour-blind.
-"""
+"""What do the figures look like? Training, variants, and the graph, in one look."""
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import graphviz
 import matplotlib
 import numpy as np
 
-from backstage import artifacts, script
+from litecheck import artifacts, inside, script
 
 if not script.in_notebook():
     matplotlib.use("agg")  # files only: no window system is asked
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-STYLES = {
-    "float32": (BLUE, "o"),
-    "float16": (ORANGE, "s"),
-    "dynamic range": (GREEN, "^"),
-    "full integer": (RED, "X"),
-    "16-bit int": (PURPLE, "P"),
-}
+COLORS = {name: variant.color for name, variant in artifacts.VARIANTS.items()}
+BLUE, ORANGE, _, RED, _ = COLORS.values()
+MARKERS = dict(zip(COLORS, "os^XP", strict=True))
 
 
-def _axes(**settings):
+def _axes(**settings: Any) -> tuple[Any, Any, Any]:
     """Return a figure and its two axes, side by side without a frame."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", **settings)
     for each in axes:
@@ -34,8 +29,16 @@ def _axes(**settings):
     return figure, *axes
 
 
-def training(losses, steps, model, x, y, asked, answered):
-    """Draw how the loss fell, and what was learned: the line, its data, and answers far outside.
+def training(
+    losses: Sequence[float],
+    steps: int,
+    model: Callable[[np.ndarray], Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    unseen: np.ndarray,
+    predicted: np.ndarray,
+) -> Figure:
+    """Draw how the loss fell, and what was learned: the line, its data, and predictions outside.
 
     Args:
         losses: the mean loss of each epoch.
@@ -43,11 +46,8 @@ def training(losses, steps, model, x, y, asked, answered):
         model: a function of float32 (n, 1), such as the Keras model.
         x: the inputs of the training data, (n, 1).
         y: its outputs, (n, 1).
-        asked: what the model was asked then, (m, 1).
-        answered: its answers, (m, 1).
-
-    Returns:
-        The `matplotlib.figure.Figure`.
+        unseen: inputs outside of the data, (m, 1).
+        predicted: the model's outputs for these, (m, 1).
     """
     figure, left, right = _axes()
     updates = steps * np.arange(1, len(losses) + 1)
@@ -57,31 +57,30 @@ def training(losses, steps, model, x, y, asked, answered):
     line = np.array([[0], [210]], dtype="float32")
     right.plot(line, model(line), color=ORANGE, label="the model")
     right.plot(x, y, ".", color=BLUE, label="training data")
-    right.plot(asked, answered, "X", color=RED, label="predictions for 1 to 5")
+    right.plot(unseen, predicted, "X", color=RED, label="predictions for 1 to 5")
     right.set(xlabel="x", ylabel="y", xlim=(0, 210), ylim=(0, 21000))
     right.legend(frameon=False)
     return figure
 
 
-def variants(x, answers, sizes, held=None):
-    """Draw what each variant answers over x, and the bytes of its file.
+def variants(
+    x: np.ndarray, outputs: Mapping[str, np.ndarray], contents: Mapping[str, inside.Content]
+) -> Figure:
+    """Draw what each variant predicts over x, and the bytes of its file.
 
     Args:
         x: increasing numbers, (n,). Each variant is drawn at every fourth, so that none hides
             another.
-        answers: a dict from variants to what they answer for x, (n,).
-        sizes: a dict from variants to the bytes of their files.
-        held: the smallest and the largest x that full integer can hold, if it is drawn.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
+        outputs: a dict from variants to what they predict for x, (n,).
+        contents: a dict from variants to what is in their files.
     """
     figure, left, right = _axes(width_ratios=[2.4, 1])
-    if held is not None:
-        left.axvspan(*held, facecolor="0.9", edgecolor="0.6", label="range of full integer")
+    sizes = {variant: contents[variant].size for variant in outputs}
+    held = contents["full integer"].inputs[0].limits()
+    left.axvspan(*held, facecolor="0.9", edgecolor="0.6", label="range of full integer")
     left.axline((0, 5), slope=100, color="0.4", linewidth=1, label="y = 100x + 5")
-    for shift, (variant, y) in enumerate(answers.items()):
-        color, marker = STYLES[variant]
+    for shift, (variant, y) in enumerate(outputs.items()):
+        color, marker = COLORS[variant], MARKERS[variant]
         left.plot(x[shift::4], y[shift::4], marker, color=color, markersize=7, label=variant)
         right.barh(variant, sizes[variant], color=color)
         right.text(sizes[variant], variant, f" {sizes[variant]:,}", va="center")
@@ -92,16 +91,14 @@ def variants(x, answers, sizes, held=None):
     return figure
 
 
-def steps(tensor, x):
+def steps(tensor: inside.Tensor, x: float) -> Figure:
     """Draw the integers of a quantized tensor over the real numbers that they stand for.
 
     Args:
         tensor: an `inside.Tensor` of int8 with one scale.
         x: a real number in its range, which is marked.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
     """
+    assert tensor.scales is not None and tensor.zero_points is not None
     figure, axes = plt.subplots(2, 1, figsize=(10, 3.6), layout="constrained")
     q = np.arange(-128, 128)
     real = tensor.real(q)
@@ -122,32 +119,27 @@ def steps(tensor, x):
         above.set_xticks(real[labelled], q[labelled])
         above.spines["top"].set_visible(False)
     whole, close = axes
-    whole.text(real[0] - margin / 2, 0.5, "cut off:\n-128", ha="center", va="center")
-    whole.text(real[-1] + margin / 2, 0.5, "cut off:\n127", ha="center", va="center")
-    zero_point = tensor.zero_points[0]
-    shift = f"- {zero_point}" if zero_point > 0 else f"+ {-zero_point}"
-    means = f"real = {scale:.5f} * (q {shift})"
+    whole.text(real[0] - margin / 2, 0.5, "clipped:\n-128", ha="center", va="center")
+    whole.text(real[-1] + margin / 2, 0.5, "clipped:\n127", ha="center", va="center")
+    means = f"real = {inside.affine(round(float(scale), 5), int(tensor.zero_points[0]))}"
     whole.set_title(f"256 integers q (above) and their real numbers (below): {means}", pad=8)
     close.set_title(f"{x} is stored as {q[nearest]}, which stands for {real[nearest]:.3f}", pad=8)
     figure.get_layout_engine().set(h_pad=0.1)
     return figure
 
 
-def compared(columns):
+def compared(columns: Mapping[str, Mapping[str, tuple[float, str]]]) -> Figure:
     """Draw what each variant costs: a panel of bars for each figure, one bar for a variant.
 
     Args:
         columns: a dict from the panels' titles to dicts from variants to a number and its text.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
     """
     figure, axes = plt.subplots(
         1, len(columns), figsize=(3.4 * len(columns), 2.9), layout="constrained", sharey=True
     )
     for each, (title, values) in zip(np.atleast_1d(axes), columns.items(), strict=True):
         numbers = [number for number, _ in values.values()]
-        colors = [STYLES[variant][0] for variant in values]
+        colors = [COLORS[variant] for variant in values]
         each.barh(list(values), numbers, color=colors)
         most = max(filter(np.isfinite, numbers), default=0) or 1
         for variant, (number, text) in values.items():
@@ -158,19 +150,15 @@ def compared(columns):
     return figure
 
 
-def graphs(contents, sizes, file):
+def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digraph:
     """Draw the operations of several files side by side, with the weights that each takes.
 
     Args:
-        contents: a dict from variants to `inside.Content`.
-        sizes: a dict from variants to the bytes of their files.
-        file: where to draw it, a path that ends in `.png`.
+        contents: a dict from variants, or other titles, to what is in their files.
+        path: where to draw it, a path that ends in `.png`; see `graph`.
 
     Returns:
-        The `graphviz.Digraph`, which a notebook shows.
-
-    Raises:
-        graphviz.ExecutableNotFound: Graphviz's `dot` is missing.
+        The drawing, which a notebook shows.
     """
     drawing = graphviz.Digraph(
         graph_attr={"fontname": "Helvetica"},
@@ -179,34 +167,37 @@ def graphs(contents, sizes, file):
     )
     for variant, content in contents.items():
         with drawing.subgraph(name=f"cluster {variant}") as side:
-            side.attr(label=f"{variant}: {sizes[variant]:,} bytes", color="white")
+            side.attr(label=f"{variant}: {content.size:,} bytes", color="white")
             for tensor in content.inputs:
                 side.node(f"{variant} {tensor.number}", f"input\n{tensor}", shape="plain")
             makers = {t.number: f"{variant} {t.number}" for t in content.inputs}
             for index, operation in enumerate(content.operations):
                 node = f"{variant} operation {index}"
                 lines = [operation.name, *map(str, operation.weights)]
-                side.node(node, "\n".join(lines), color=STYLES[variant][0], penwidth="2")
+                side.node(node, "\n".join(lines), color=COLORS.get(variant, BLUE), penwidth="2")
                 for tensor in operation.inputs:
-                    side.edge(makers[tensor.number], node)
+                    if tensor.number in makers:  # not a state, which no operation makes
+                        side.edge(makers[tensor.number], node)
                 makers |= {tensor.number: node for tensor in operation.outputs}
             for tensor in content.outputs:
                 end = f"{variant} end {tensor.number}"
                 side.node(end, f"output\n{tensor}", shape="plain")
-                side.edge(makers[tensor.number], end)
-    drawing.render(outfile=file, cleanup=True)
+                if tensor.number in makers:
+                    side.edge(makers[tensor.number], end)
+    with graph(path) as file:
+        drawing.render(outfile=file, cleanup=True)
     return drawing
 
 
-def save(figure, path):
+def save(figure: Figure, path: str) -> None:
     """Save a figure of matplotlib as a picture, and say so."""
-    with artifacts.whole_file(path) as file:
+    with artifacts.atomic_file(path) as file:
         figure.savefig(file, dpi=120)
     print(f"saved {path}")
 
 
 @contextlib.contextmanager
-def graph(path):
+def graph(path: str) -> Iterator[str]:
     """Yield a path to draw a graph to; the drawing is moved to `path` when it is complete.
 
     `dot`, the program of Graphviz that draws, may be missing or give up on a large graph. Then a
@@ -214,7 +205,7 @@ def graph(path):
     """
     try:
         with (
-            artifacts.whole_file(path) as file,
+            artifacts.atomic_file(path) as file,
             contextlib.redirect_stdout(None),  # pydot prints all that a failing `dot` says
         ):
             yield file

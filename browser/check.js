@@ -1,6 +1,8 @@
-// Does this device compute what was trained? A proof's runs, and how given answers agree with them.
+// Does this device compute what was trained? The runs of a check, and how given outputs agree with them.
 //
-// The proof says how far a device may be from each right answer; backstage/verdict.py decides on that.
+// The record of the check holds the tolerance of each output; litecheck/verdict.py decides on that.
+
+export const FORMAT = 1; // of a record
 
 const ARRAYS = {
   float32: Float32Array,
@@ -32,59 +34,62 @@ function arrays(packed) {
   return made;
 }
 
-// Return the variant of a file in a proof, by its hash or else its name; undefined without one.
-export function variantOf(proof, name, sha256) {
-  const rows = Object.entries(proof.variants).filter(([, row]) => !row.not_written);
+// Return the variant of a file in a record, by its hash or else its name; undefined without one.
+export function variantOf(record, name, sha256) {
+  const rows = Object.entries(record.variants).filter(([, row]) => !row.not_written);
   const found =
     rows.find(([, row]) => row.sha256 === sha256) ?? rows.find(([, row]) => row.file === name);
   return found?.[0];
 }
 
-// Throw if a proof's parts do not fit each other, as in a damaged one, or one of another version.
-export function requireConsistent(proof) {
+// Throw if a record is of another version, or its parts do not fit each other, as in a damaged one.
+export function requireConsistent(record) {
+  if (record.format !== FORMAT) {
+    throw new Error("its record of the check is of another version: convert the model again");
+  }
   const need = (fits) => {
     if (!fits) throw new Error("its parts do not fit each other");
   };
   const same = (side, names) => Object.keys(side).sort().join() === names;
-  const ranges = arrays(proof.ranges);
+  const ranges = arrays(record.ranges);
   const outputs = Object.keys(ranges).sort().join();
-  need(outputs && proof.runs.length);
-  const inputs = Object.keys(proof.runs[0].inputs).sort().join();
-  for (const [name, row] of Object.entries(proof.variants)) {
+  need(outputs && record.runs.length);
+  const inputs = Object.keys(record.runs[0].inputs).sort().join();
+  for (const [name, row] of Object.entries(record.variants)) {
     if (row.not_written) continue;
     need(typeof row.clear === "boolean" && typeof row.file === "string");
-    for (const run of runsOf(proof, name)) {
-      need(same(run.inputs, inputs) && same(run.answers, outputs) && same(run.allowed, outputs));
-      for (const [output, { values, shape }] of Object.entries(run.answers)) {
+    for (const run of runsOf(record, name)) {
+      need(same(run.inputs, inputs) && same(run.outputs, outputs) && same(run.tolerance, outputs));
+      for (const [output, { values, shape }] of Object.entries(run.outputs)) {
         const sizes = [1, shape.at(-1) ?? 1, values.length];
-        need(sizes.includes(run.allowed[output].values.length));
+        need(sizes.includes(run.tolerance[output].values.length));
         need(sizes.includes(ranges[output].values.length));
-        need(run.allowed[output].values.every((reach) => reach >= 0));
+        need(run.tolerance[output].values.every((reach) => reach >= 0));
         need(ranges[output].values.every((range) => range > 0));
       }
     }
   }
 }
 
-// Return the runs of a proof: inputs, right answers, and how far those of a variant may be off.
-export function runsOf(proof, variant) {
-  return proof.runs.map((run) => ({
+// Return the runs of a record: inputs, the trained model's outputs, and a variant's tolerance.
+export function runsOf(record, variant) {
+  return record.runs.map((run) => ({
     inputs: arrays(run.inputs),
-    answers: arrays(run.answers),
-    allowed: arrays(run.allowed[variant]),
+    outputs: arrays(run.outputs),
+    tolerance: arrays(run.tolerance[variant]),
   }));
 }
 
 // Whether an output is another under a second name: LiteRT.js knows one name for each tensor.
 const isTwin = (runs, name, names) =>
   names.some((other) =>
-    runs.every(({ answers }) => `${answers[name].values}` === `${answers[other]?.values}`),
+    runs.every(({ outputs }) => `${outputs[name].values}` === `${outputs[other]?.values}`),
   );
 
-// Return why a model cannot be the one of a proof, or "". Takes the details of its tensors.
+// Return why a model cannot be the one that was checked, or "". Takes the details of its tensors.
 export function misfit(runs, takes, gives) {
   for (const [side, details] of [["inputs", takes], ["outputs", gives]]) {
-    const expected = runs[0][side === "inputs" ? "inputs" : "answers"];
+    const expected = runs[0][side];
     const names = details.map(({ name }) => name);
     const missing = Object.keys(expected).filter((name) => !names.includes(name));
     const twice = side === "outputs" && missing.every((name) => isTwin(runs, name, names));
@@ -110,16 +115,16 @@ const real = (value) => {
 
 // Return how many runs agree, the largest difference as a part of its component's range, the worst
 // run that does not agree, and whether NaN or infinity came in place of a number. `given` has the
-// answers of each run: typed arrays by name.
-export function agreement(proof, runs, given) {
-  const ranges = arrays(proof.ranges);
+// outputs of each run here: typed arrays by name.
+export function agreement(record, runs, given) {
+  const ranges = arrays(record.ranges);
   const found = { count: 0, of: runs.length, ofRange: 0, worst: null, lost: false };
   let excess = -1;
-  for (const [index, { answers, allowed }] of runs.entries()) {
+  for (const [index, { outputs, tolerance }] of runs.entries()) {
     let agrees = true;
-    for (const [output, { values, shape }] of Object.entries(answers)) {
+    for (const [output, { values, shape }] of Object.entries(outputs)) {
       if (!(output in given[index])) continue; // a second name
-      const [reach, range] = [allowed[output].values, ranges[output].values];
+      const [reach, range] = [tolerance[output].values, ranges[output].values];
       for (let i = 0; i < values.length; i++) {
         const [right, came] = [real(values[i]), real(given[index][output][i])];
         let distance = right === came ? 0 : Math.abs(came - right);

@@ -1,4 +1,4 @@
-"""What does a `.tflite` file answer, in real numbers? Details by name, quantize, run, dequantize.
+"""What does a `.tflite` file compute, in real numbers? One class that runs it.
 
 The integers q of a quantized tensor stand for real numbers, by a scale and a zero point:
 real = scale * (q - zero point). Source: the TensorFlow Lite 8-bit quantization specification.
@@ -6,17 +6,20 @@ A `tensor` here is one of the dicts that `get_input_details` and `get_output_det
 """
 
 import contextlib
-import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from backstage import samples, script
+from litecheck import samples, script
+
+Tensor = dict[str, Any]
 
 
 @contextlib.contextmanager
-def explained(path, input=None, hint=""):
+def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[None]:
     """Run LiteRT in this block without its notes, and say in one line what it refuses.
 
     Args:
@@ -36,7 +39,7 @@ def explained(path, input=None, hint=""):
         raise script.Failure(f"{message}\n{hint}" if hint and not input else message) from error
 
 
-def names(interpreter):
+def names(interpreter: Interpreter) -> list[dict[str, Tensor]]:
     """Return the details of the input tensors, and of the output tensors, by the author's names.
 
     These are the names of the first signature, of which a tensor may have several. Files of other
@@ -46,7 +49,7 @@ def names(interpreter):
         Two dicts from names to details, in the file's order.
     """
     sides = [interpreter.get_input_details(), interpreter.get_output_details()]
-    chosen = [{}, {}]
+    chosen: list[dict[str, list[str]]] = [{}, {}]
     for key in list(interpreter.get_signature_list())[:1]:
         runner = interpreter.get_signature_runner(key)
         signature = runner.get_input_details(), runner.get_output_details()
@@ -63,7 +66,7 @@ def names(interpreter):
     ]
 
 
-def quantize(values, tensor):
+def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Return real numbers as a tensor stores them: round(values / scale) + zero point, clipped.
 
     Those of a tensor without a scale are cast, if little can be lost.
@@ -75,7 +78,8 @@ def quantize(values, tensor):
     Raises:
         TypeError: the cast would lose much, as from float64 to int64.
     """
-    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
+    scale, zero_point = tensor["quantization"]
     if dtype.kind == "S":  # LiteRT's texts, of any length
         return values
     if not scale:
@@ -85,7 +89,7 @@ def quantize(values, tensor):
     return np.clip(steps, limits.min, limits.max).astype(dtype)
 
 
-def dequantize(stored, tensor):
+def dequantize(stored: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Return the real numbers that a tensor stores: float32, or as they are without a scale."""
     scale, zero_point = tensor["quantization"]
     if not scale:
@@ -93,15 +97,15 @@ def dequantize(stored, tensor):
     return (scale * (stored.astype(np.float64) - zero_point)).astype(np.float32)
 
 
-def takes(tensor):
+def takes(tensor: Tensor) -> samples.Input:
     """Return the `samples.Input` of an input tensor: a quantized one takes real numbers."""
     shape = tuple(size if size >= 0 else None for size in tensor["shape_signature"].tolist())
     dtype = np.float32 if tensor["quantization"][0] else tensor["dtype"]
     return samples.Input(shape, np.dtype(dtype))
 
 
-def answer_bytes(outputs):
-    """Return the bytes of the answers to one sample, in real numbers.
+def output_bytes(outputs: Mapping[str, Tensor]) -> int:
+    """Return the bytes of the outputs of one sample, in real numbers.
 
     Args:
         outputs: a dict from names to the details of output tensors for one sample.
@@ -109,20 +113,21 @@ def answer_bytes(outputs):
     return sum(4 * int(np.prod(tensor["shape"])) for tensor in outputs.values())
 
 
-def random_range(tensor):
+def random_range(tensor: Tensor) -> tuple[float, float]:
     """Return the lowest and the highest random number for an input tensor.
 
     Floating point gets 0 to 999, a quantized tensor the range that it was calibrated for. Other
-    integers may count words or classes, of which there are at least two: they are 0 or 1.
+    integers are 0 or 1, which is valid for any list of two or more words or classes.
     """
-    dtype, (scale, zero_point) = np.dtype(tensor["dtype"]), tensor["quantization"]
+    dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
+    scale, zero_point = tensor["quantization"]
     if scale:
         limits = np.iinfo(dtype)
         return tuple(scale * (limit - zero_point) for limit in (limits.min, limits.max))
     return 0, {"f": 999, "c": 999, "u": 255}.get(dtype.kind, 1)
 
 
-def random_input(tensor, name):
+def random_input(tensor: Tensor, name: str) -> np.ndarray:
     """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
 
     Args:
@@ -132,15 +137,16 @@ def random_input(tensor, name):
     Raises:
         Failure: the tensor holds texts.
     """
-    dtype, (low, high) = np.dtype(tensor["dtype"]), random_range(tensor)
+    dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
+    low, high = random_range(tensor)
     if dtype.kind not in "fiubc":
         raise script.Failure(f"{name} takes {dtype.name}: give --input FILE")
     if tensor["quantization"][0]:
-        return np.random.uniform(low, high, size=tensor["shape"]).astype(np.float32)
-    return np.random.randint(low, high + 1, size=tensor["shape"]).astype(dtype)
+        return np.asarray(np.random.uniform(low, high, tensor["shape"]), np.float32)
+    return np.asarray(np.random.randint(int(low), int(high) + 1, tensor["shape"]), dtype)
 
 
-def random_hint(inputs):
+def random_hint(inputs: Mapping[str, Tensor]) -> str:
     """Return what to do where random input is refused.
 
     Args:
@@ -153,7 +159,7 @@ def random_hint(inputs):
     return f"It was random ({'; '.join(tried)}): give typical input with --input FILE"
 
 
-def text(values):
+def text(values: np.ndarray) -> str:
     """Return an array in one line of at most 80 columns: all, or shape, mean and first three."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return f"{list(values.shape)} holds NaN or infinity, first {values.ravel()[:3]}"
@@ -167,130 +173,111 @@ def text(values):
     return f"{list(values.shape)} min {low:.5g} mean {mean:.5g} max {high:.5g} first {first}"
 
 
-def run(content, runs, signature):
-    """Run a `.tflite` file on real numbers.
+class Runner:
+    """Runs a `.tflite` file of any converter: real numbers in, real numbers out, by their names.
 
-    Args:
-        content: the file's bytes.
-        runs: the inputs of each run: dicts from names to arrays.
-        signature: the key of the signature to run.
+    A file with a state keeps it from run to run.
 
-    Returns:
-        The outputs of each run by name; the dtypes of inputs and outputs, as "int32/float32"; the
-        scales of outputs by name, 0 without; the median time in seconds of the runs that are as
-        large as the first.
+    Attributes:
+        interpreter: the `Interpreter`.
+        inputs: a dict from names to the details of input tensors, in the file's order.
+        outputs: the same of output tensors.
+        seconds: how long the latest run took, with its copies in and out.
     """
-    runner = Interpreter(model_content=content).get_signature_runner(signature)
-    takes, gives = runner.get_input_details(), runner.get_output_details()
-    results, seconds = [], []
-    for values in script.counted(runs, "running it"):
-        stored = {name: quantize(values[name], tensor) for name, tensor in takes.items()}
+
+    def __init__(self, model: str | bytes, keep_tensors: bool = False) -> None:
+        """Load a file.
+
+        Args:
+            model: its path, or its bytes.
+            keep_tensors: whether the values inside can be read after a run.
+
+        Raises:
+            ValueError: LiteRT refuses it.
+        """
+        place = {"model_path" if isinstance(model, str) else "model_content": model}
+        self.interpreter = Interpreter(**place, experimental_preserve_all_tensors=keep_tensors)
+        self.inputs, self.outputs = names(self.interpreter)
+        self.seconds = 0.0
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the file on the inputs of one run, real numbers by name; return the outputs.
+
+        Raises:
+            ValueError, RuntimeError, TypeError: LiteRT refuses the inputs, or an operation fails.
+        """
+        stored = {name: quantize(inputs[name], tensor) for name, tensor in self.inputs.items()}
+        self._allocate({name: np.shape(values) for name, values in stored.items()})
         start = time.perf_counter()
-        answers = runner(**stored)
-        if all(np.shape(values[name]) == np.shape(runs[0][name]) for name in values):
-            seconds.append(time.perf_counter() - start)
-        results.append({name: dequantize(answers[name], gives[name]) for name in answers})
-    dtypes = [np.dtype(tensor["dtype"]).name for tensor in [*takes.values(), *gives.values()]]
-    scales = {name: tensor["quantization"][0] for name, tensor in gives.items()}
-    return results, "/".join(dict.fromkeys(dtypes)), scales, np.median(seconds)
+        for name, tensor in self.inputs.items():
+            self.interpreter.set_tensor(tensor["index"], stored[name])
+        self.interpreter.invoke()
+        outputs = {
+            name: self.interpreter.get_tensor(tensor["index"])
+            for name, tensor in self.outputs.items()
+        }
+        self.seconds = time.perf_counter() - start
+        return {name: dequantize(values, self.outputs[name]) for name, values in outputs.items()}
+
+    def _allocate(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Plan memory for inputs of these shapes, unless it is planned already."""
+        if shapes == getattr(self, "_shapes", None):
+            return
+        for name, tensor in self.inputs.items():
+            self.interpreter.resize_tensor_input(tensor["index"], shapes[name], strict=True)
+        self.interpreter.allocate_tensors()
+        self._shapes = shapes
+
+    def dtypes(self) -> str:
+        """Return the dtypes of inputs and outputs, as "int32/float32"."""
+        tensors = [*self.inputs.values(), *self.outputs.values()]
+        return "/".join(dict.fromkeys(np.dtype(tensor["dtype"]).name for tensor in tensors))
 
 
-def invoke(interpreter, run):
-    """Run an interpreter's main graph, of a file with or without a signature.
-
-    Args:
-        interpreter: an `Interpreter`.
-        run: the inputs by name, arrays of real numbers.
-
-    Returns:
-        The outputs by name, in real numbers.
-    """
-    takes, gives = names(interpreter)
-    for name, tensor in takes.items():
-        interpreter.resize_tensor_input(tensor["index"], np.shape(run[name]), strict=True)
-    interpreter.allocate_tensors()
-    for name, tensor in takes.items():
-        interpreter.set_tensor(tensor["index"], quantize(run[name], tensor))
-    interpreter.invoke()
-    return {
-        name: dequantize(interpreter.get_tensor(tensor["index"]), tensor)
-        for name, tensor in gives.items()
-    }
-
-
-def time_of(interpreter):
+def time_of(interpreter: Interpreter) -> tuple[float, int]:
     """Return the median time in seconds of an interpreter's run, and of how many runs.
 
     Its inputs are set. Runs are repeated for a twentieth of a second, three times at least; one
     before them is left out.
     """
-    seconds, end = [], time.perf_counter() + 0.05
+    seconds: list[float] = []
+    end = time.perf_counter() + 0.05
     interpreter.invoke()
     while len(seconds) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         interpreter.invoke()
         seconds.append(time.perf_counter() - start)
-    return np.median(seconds), len(seconds)
+    return float(np.median(seconds)), len(seconds)
 
 
-def has_floats(content):
+def has_floats(content: bytes) -> bool:
     """Return whether operations of a `.tflite` file compute in floating point."""
     details = Interpreter(model_content=content).get_tensor_details()
     return any(tensor["dtype"] == np.float32 for tensor in details)
 
 
-def infinite(content, runs):
+def infinite(content: bytes, runs: Sequence[Mapping[str, np.ndarray]]) -> str | None:
     """Return the name of a tensor of a `.tflite` file that is NaN or infinite in a run, or None.
 
     Args:
         content: the file's bytes.
         runs: the inputs of each run: dicts from names to arrays of real numbers.
     """
-    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    runner = Runner(content, keep_tensors=True)
     for run in script.counted(runs, "looking for infinities"):
-        invoke(interpreter, run)
-        for tensor in interpreter.get_tensor_details():
+        runner(run)
+        for tensor in runner.interpreter.get_tensor_details():
             try:
-                values = interpreter.get_tensor(tensor["index"])
+                values = runner.interpreter.get_tensor(tensor["index"])
             except ValueError:  # one that is not kept, as in a branch that was not run
                 continue
             if values.dtype == np.float32 and not np.isfinite(values).all():
-                return tensor["name"].split(";")[0]
+                return str(tensor["name"]).split(";")[0]
     return None
 
 
-def lesson_pair(path, x):
-    """Return the lesson's float32 and full-integer files beside another, if both can take x.
-
-    Args:
-        path: the other file, or one of them.
-        x: a real number.
-
-    Returns:
-        A list of the two paths; None if one is missing, damaged, of another kind, or x does not lie
-        in its range.
-    """
-    name = os.path.join(os.path.dirname(path), "my_model")
-    pair = [f"{name}.tflite", f"{name}.int8.tflite"]
-    if not all(map(os.path.isfile, pair)):  # as on a device
-        return None
-    try:
-        with script.quiet():
-            interpreters = [Interpreter(model_path=file) for file in pair]
-    except (ValueError, RuntimeError):
-        return None
-    for interpreter, dtype in zip(interpreters, (np.float32, np.int8), strict=True):
-        sides = [interpreter.get_input_details(), interpreter.get_output_details()]
-        for side in sides:
-            if [(t["dtype"], t["shape"].tolist()[1:]) for t in side] != [(dtype, [1])]:
-                return None
-    ((tensor,), (answer,)) = sides
-    low, high = random_range(tensor)
-    return pair if answer["quantization"][0] and low <= x <= high and low < high else None
-
-
-def curve(path, x):
-    """Return what a `.tflite` file with one number in and one out answers for each of many.
+def curve(path: str, x: np.ndarray) -> np.ndarray:
+    """Return what a `.tflite` file with one number in and one out predicts for each of many.
 
     Args:
         path: the file.
@@ -299,11 +286,8 @@ def curve(path, x):
     Returns:
         float32 (n,).
     """
-    with open(path, "rb") as file:
-        content = file.read()
     with script.quiet():
-        signatures = Interpreter(model_content=content).get_signature_list()
-        ((key, signature),) = signatures.items()
-        runs = [{signature["inputs"][0]: value.reshape(1, 1)} for value in x]
-        results, *_ = run(content, runs, key)
-    return np.array([next(iter(result.values())).item() for result in results], np.float32)
+        runner = Runner(path)
+        (name,) = runner.inputs
+        outputs = [next(iter(runner({name: value.reshape(1, 1)}).values())) for value in x]
+    return np.concatenate(outputs, axis=None).astype(np.float32)

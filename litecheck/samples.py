@@ -1,140 +1,156 @@
-"""Where do inputs come from? From a `.npy` or `.npz` file, or at random."""
+"""Where do inputs and labels come from? From arrays, a `.npy` or `.npz` file, or at random."""
 
 import contextlib
+import itertools
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from backstage import script
+from litecheck import script
+
+Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
+Given = str | np.ndarray | Mapping[str, np.ndarray]  # a file, an only input, or inputs by name
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, MANY = 16, 100  # runs of one sample in a test set, and samples in its other runs at most
-ANSWERS = 2**23  # bytes of answers to one run
+OUTPUTS = 2**23  # bytes of the outputs of one run
+ARRAYS = "samples"  # the source of samples that were given as arrays
 
 
 class Input(NamedTuple):
     """What a model takes at one of its inputs: a shape, with None where it varies, and a dtype."""
 
-    shape: tuple
+    shape: tuple[int | None, ...]
     dtype: np.dtype
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Return it as "float32 (None, 3)"."""
         return f"{self.dtype.name} {self.shape}"
 
 
-class Typical(NamedTuple):
-    """Typical inputs of a model.
+class Samples(NamedTuple):
+    """Inputs of a model, divided into runs.
 
     Attributes:
-        file: where they come from; None if they are random.
-        total: how many samples the file holds.
+        source: the file that they come from, "samples" for arrays; None if they are random.
+        total: how many samples there are.
         runs: the inputs of each run: dicts from names to arrays of the inputs' shapes and dtypes.
-        numbers: the numbers of the samples of each run in the file: a list of lists.
+        ids: the numbers of the samples of each run among all: a list of lists.
     """
 
-    file: str | None
+    source: str | None
     total: int
-    runs: list
-    numbers: list
+    runs: list[Arrays]
+    ids: list[list[int]]
 
-    def part(self, start, end):
+    def part(self, start: int | None, end: int | None) -> "Samples":
         """Return some of the runs only."""
-        return self._replace(runs=self.runs[start:end], numbers=self.numbers[start:end])
+        return self._replace(runs=self.runs[start:end], ids=self.ids[start:end])
 
-    def count(self):
+    def size(self) -> int:
         """Return how many samples are in the runs."""
-        return len({number for run in self.numbers for number in run})
+        return len({sample for run in self.ids for sample in run})
 
-    def calibrating(self):
+    def calibrating(self) -> "Samples":
         """Return the part that calibrates: the first hundred samples, or the first run."""
-        alike = sum(len(run) == len(self.numbers[0]) for run in self.numbers)
-        return self.part(0, max(min(CALIBRATING // len(self.numbers[0]), alike), 1))
+        alike = sum(len(run) == len(self.ids[0]) for run in self.ids)
+        return self.part(0, max(min(CALIBRATING // len(self.ids[0]), alike), 1))
 
-    def with_several(self, inputs):
-        """Return the same and, where the batch varies, one run more, of several samples.
-
-        Args:
-            inputs: a dict of `Input` by name.
-        """
+    def with_several(self, inputs: Mapping[str, Input]) -> "Samples":
+        """Return the same and, where the batch varies, one run more, of several samples."""
         if len(self.runs) < 2 or not _varies(inputs):
             return self
         few = self.part(0, SEVERAL)
-        return self._replace(
-            runs=[*self.runs, joined(few.runs)], numbers=[*self.numbers, sum(few.numbers, [])]
-        )
+        return self._replace(runs=[*self.runs, joined(few.runs)], ids=[*self.ids, sum(few.ids, [])])
 
-    def together(self, inputs, size):
+    def together(self, inputs: Mapping[str, Input], size: int) -> "Samples":
         """Return the same samples in fewer runs, where the batch varies.
 
         The first runs take one sample each, and the others many: both sizes are tried, and many at
         once take less time.
 
         Args:
-            inputs: a dict of `Input` by name.
-            size: the bytes of the answers to one sample. Those of a run fill eight megabytes, or
+            inputs: what the model takes.
+            size: the bytes of the outputs of one sample. Those of a run fill eight megabytes, or
                 are a hundred.
         """
         if not _varies(inputs):
             return self
-        many = min(max(ANSWERS // max(size, 1), 1), MANY)
+        many = min(max(OUTPUTS // max(size, 1), 1), MANY)
         starts = [*range(min(ALONE, len(self.runs))), *range(ALONE, len(self.runs), many)]
         parts = [self.part(i, i + (1 if i < ALONE else many)) for i in starts]
         return self._replace(
-            runs=[joined(part.runs) for part in parts],
-            numbers=[sum(part.numbers, []) for part in parts],
+            runs=[joined(part.runs) for part in parts], ids=[sum(part.ids, []) for part in parts]
         )
 
-    def __str__(self):
-        """Return how many samples there are in the file, and here."""
-        drawn = self.count()
-        if not self.file:
+    def portions(self, most: int) -> list["Samples"]:
+        """Return the runs divided into parts of at most so many samples, or of one run."""
+        starts, held = [], most
+        for index, run in enumerate(self.ids):
+            held += len(run)
+            if held > most:
+                starts.append(index)
+                held = len(run)
+        return [self.part(*ends) for ends in itertools.pairwise([*starts, len(self.runs)])]
+
+    def __str__(self) -> str:
+        """Return how many samples there are, and how many are here."""
+        drawn = self.size()
+        if not self.source:
             return f"{drawn} random samples"
-        return f"{drawn:,} of {self.total:,} samples of {self.file}"
+        of = "" if self.source == ARRAYS else f" of {self.source}"
+        return f"{drawn:,} of {self.total:,} samples{of}"
 
 
-def joined(runs):
+def joined(runs: Sequence[Arrays]) -> Arrays:
     """Return runs as one, their samples one after the other."""
     return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
-def find(name, kind):
+def find(name: str, kind: str) -> str | None:
     """Return the file of a kind beside a model NAME: `NAME.KIND.npy` or `.npz`, or None."""
     files = (f"{name}.{kind}.npy", f"{name}.{kind}.npz")
     return next((file for file in files if os.path.exists(file)), None)
 
 
-def read(path, names):
+def read(given: Given, names: Sequence[str]) -> Arrays:
     """Read one array for each input of a model.
 
     Args:
-        path: a `.npy` file for a model's only input, or a `.npz` file with an array for each.
+        given: a `.npy` file or an array for a model's only input; a `.npz` file or a dict with an
+            array for each.
         names: the inputs' names.
 
     Returns:
-        A dict of arrays by name.
+        Arrays by name.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, needs a pickle, or lacks an array.
     """
-    content = _load(path)
+    content = _load(given)
     if isinstance(content, np.ndarray):
         if len(names) == 1:
-            return dict.fromkeys(names, content)
+            return {names[0]: content}
         content = {}
     missing = [name for name in names if name not in content]
     if missing:
-        raise ValueError(f"it must be a .npz file with an array named {missing[0]!r}")
+        kind = "a .npz file" if isinstance(given, str) else "a dict"
+        raise ValueError(f"it must be {kind} with an array named {missing[0]!r}")
     return {name: content[name] for name in names}
 
 
-def _load(path):
-    """Return the array of a `.npy` file, or a dict of those of a `.npz` file; see `read`."""
+def _load(given: Given) -> np.ndarray | Arrays:
+    """Return an array, or a dict of arrays; see `read`."""
+    if isinstance(given, Mapping):
+        return {name: np.asarray(array) for name, array in given.items()}
+    if not isinstance(given, str):
+        return np.asarray(given)
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(given, allow_pickle=False)
         return content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError:
         raise
@@ -143,59 +159,62 @@ def _load(path):
         raise ValueError(message) from error
 
 
-def for_calibration(path, model):
-    """Read the inputs of stage 3: a run takes one sample, or as many as the first axis fixes.
+def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Samples:
+    """Divide the inputs of a conversion: a run takes one sample, or as many as an axis fixes.
 
     Of more than a thousand samples, a thousand are drawn by a seeded permutation: taking every
     k-th would take one kind only where data alternate.
 
     Args:
-        path: see `read`.
-        model: an object with `inputs`, a dict of `Input` by name, and a `path` for the error.
-
-    Returns:
-        The `Typical` inputs.
+        given: see `read`.
+        model: the model's path, for the error.
+        inputs: what the model takes.
 
     Raises:
         FileNotFoundError: there is no such file.
         Failure: the file is damaged, or its names, shapes or dtypes do not fit the model.
     """
-    inputs = model.inputs
-    with _fitting(path, model.path, inputs):
-        arrays = read(path, list(inputs))
+    source = given if isinstance(given, str) else ARRAYS
+    with _fitting(source, model, inputs):
+        arrays = read(given, list(inputs))
         sizes = _sizes(arrays, inputs, varying=1)
-        runs = _split(arrays, sizes)
         runs, size = _full(_split(arrays, sizes), sizes), _samples(sizes)
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
         drawn = [_checked(runs[index], inputs) for index in order]
-    typical = Typical(
-        path, max(_counts(arrays).values()), drawn, [_numbers(index, size) for index in order]
-    )
-    return typical.with_several(inputs)
+    total = max(_counts(arrays).values())
+    found = Samples(source, total, drawn, [_ids(index, size) for index in order])
+    return found.with_several(inputs)
 
 
-def test_set(path, model, inputs, outputs):
-    """Read a test set: inputs, and their right answers, in one file.
+def test_set(
+    given: str | tuple[Given, Given],
+    model: str,
+    inputs: Mapping[str, Input],
+    outputs: Sequence[str],
+) -> tuple[Samples, Arrays]:
+    """Read a test set: inputs, and their labels.
 
     All samples are taken, drawn in a seeded order.
 
     Args:
-        path: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
-            and `labels` stand for the only input and the only output.
+        given: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
+            and `labels` stand for the only input and the only output. Or a pair of inputs and
+            labels: arrays, or dicts of them.
         model: the model's path, for the error.
-        inputs: a dict of `Input` by name.
+        inputs: what the model takes.
         outputs: the names of the outputs.
 
     Returns:
-        The `Typical` inputs, and a dict of the labels by the names of outputs, in their order.
+        The samples, and the labels by the names of outputs, in their order.
 
     Raises:
         FileNotFoundError: there is no such file.
         Failure: the file is damaged, or what it holds does not fit the model.
     """
-    with _fitting(path, model, inputs):
-        arrays = _load(path)
+    source = given if isinstance(given, str) else "the test set"
+    with _fitting(source, model, inputs):
+        arrays = _load(given) if isinstance(given, str) else _pair(*given)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
         taken, labels = (
@@ -223,20 +242,31 @@ def test_set(path, model, inputs, outputs):
         runs = _full(_split(taken, sizes), sizes)
         order = np.random.default_rng(seed=0).permutation(len(runs)).tolist()
         runs = [_checked(runs[index], inputs) for index in order]
-        numbers = [_numbers(index, size) for index in order]
-    drawn = sum(numbers, [])
+        ids = [_ids(index, size) for index in order]
+    drawn: list[int] = sum(ids, [])
     labels = {name: array[drawn] for name, array in labels.items()}
-    return Typical(path, max(counts.values()), runs, numbers), labels
+    return Samples(source, max(counts.values()), runs, ids), labels
 
 
-def for_deployment(path, inputs, model):
-    """Read the inputs of stage 4: a run takes all samples, or as many as the first axis fixes.
+def _pair(inputs: Given, labels: Given) -> Arrays:
+    """Return a test set of arrays as a file of one holds it."""
+    named: Arrays = {}
+    for name, given in [("inputs", inputs), ("labels", labels)]:
+        content = _load(given)
+        named |= {name: content} if isinstance(content, np.ndarray) else content
+    return named
+
+
+def for_deployment(
+    given: Given, inputs: Mapping[str, Input], model: str
+) -> tuple[list[Arrays], int]:
+    """Divide the inputs of a run: it takes all samples, or as many as the first axis fixes.
 
     An input without an axis for samples takes one by one.
 
     Args:
-        path: see `read`.
-        inputs: a dict of `Input` by name.
+        given: see `read`.
+        inputs: what the model takes.
         model: the model's path, for the error.
 
     Returns:
@@ -247,8 +277,9 @@ def for_deployment(path, inputs, model):
         FileNotFoundError: there is no such file.
         Failure: the file is damaged, or its names, dtypes or numbers of samples do not fit.
     """
-    with _fitting(path, model, inputs):
-        arrays = read(path, list(inputs))
+    source = given if isinstance(given, str) else ARRAYS
+    with _fitting(source, model, inputs):
+        arrays = read(given, list(inputs))
         sizes = _sizes(arrays, inputs, varying=None)
         varying = {len(arrays[n]) for n in inputs if sizes[n] and not inputs[n].shape[0]}
         if len(varying) > 1:
@@ -257,7 +288,7 @@ def for_deployment(path, inputs, model):
     return runs, max(_counts(arrays).values()) - len(runs) * _samples(sizes)
 
 
-def as_dtype(values, dtype, name):
+def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """Return an array in another dtype.
 
     Args:
@@ -284,17 +315,19 @@ def as_dtype(values, dtype, name):
 
 
 @contextlib.contextmanager
-def _fitting(path, model, inputs):
-    """Say in one line that the file does not fit the model, and what it takes."""
+def _fitting(source: str, model: str, inputs: Mapping[str, Input]) -> Iterator[None]:
+    """Say in one line that the samples do not fit the model, and what it takes."""
     try:
         yield
     except (ValueError, TypeError) as error:
         takes = ", ".join(f"{name} {input}" for name, input in inputs.items())
-        message = f"{path} does not fit {model} ({takes}): {script.brief(error)}"
+        message = f"{source} does not fit {model} ({takes}): {script.brief(error)}"
         raise script.Failure(message) from error
 
 
-def _sizes(arrays, inputs, varying):
+def _sizes(
+    arrays: Arrays, inputs: Mapping[str, Input], varying: int | None
+) -> dict[str, int | None]:
     """Return how many samples a run takes at each input, by name.
 
     It is None where a sample has no axis for that. Where the first axis varies it is as many as at
@@ -306,7 +339,7 @@ def _sizes(arrays, inputs, varying):
         for name, input in inputs.items()
         if input.shape and input.shape[0] and arrays[name].ndim == len(input.shape)
     }
-    sizes = {}
+    sizes: dict[str, int | None] = {}
     for name, (shape, _) in inputs.items():
         sizes[name] = None
         if arrays[name].ndim == len(shape) > 0:
@@ -315,7 +348,7 @@ def _sizes(arrays, inputs, varying):
     return sizes
 
 
-def _split(arrays, sizes):
+def _split(arrays: Arrays, sizes: Mapping[str, int | None]) -> list[Arrays]:
     """Divide samples among runs.
 
     Args:
@@ -330,32 +363,32 @@ def _split(arrays, sizes):
     """
     columns = []
     for name, array in arrays.items():
-        if sizes[name] is None:
+        size = sizes[name]
+        if size is None:
             columns.append(list(array) if array.ndim else [array])
         else:
-            starts = range(0, len(array), sizes[name])
-            columns.append([array[i : i + sizes[name]] for i in starts])
+            columns.append([array[i : i + size] for i in range(0, len(array), size)])
     if len({len(column) for column in columns}) > 1:
         raise ValueError("the inputs have different numbers of samples")
     return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _samples(sizes):
+def _samples(sizes: Mapping[str, int | None]) -> int:
     """Return how many samples a run takes, from `_sizes`."""
     return max(filter(None, sizes.values()), default=1)
 
 
-def _counts(arrays):
+def _counts(arrays: Arrays) -> dict[str, int]:
     """Return how many samples each of a dict of arrays holds."""
     return {name: len(array) if array.ndim else 1 for name, array in arrays.items()}
 
 
-def _varies(inputs):
+def _varies(inputs: Mapping[str, Input]) -> bool:
     """Return whether the batch of a model varies, from a dict of `Input`."""
     return all(None in input.shape[:1] for input in inputs.values())
 
 
-def _full(runs, sizes):
+def _full(runs: Sequence[Arrays], sizes: Mapping[str, int | None]) -> list[Arrays]:
     """Return the runs that have all the samples that they take.
 
     Raises:
@@ -371,14 +404,14 @@ def _full(runs, sizes):
     return full
 
 
-def _numbers(index, size):
+def _ids(index: int, size: int) -> list[int]:
     """Return the numbers of the samples of a run, from its own and how many samples it takes."""
     return list(range(index * size, (index + 1) * size))
 
 
-def _checked(run, inputs, finite=True):
+def _checked(run: Arrays, inputs: Mapping[str, Input], finite: bool = True) -> Arrays:
     """Return the arrays of a run in the inputs' dtypes; raise ValueError or TypeError if not."""
-    checked = {}
+    checked: Arrays = {}
     for name, (shape, dtype) in inputs.items():
         array = run[name]
         if len(shape) != array.ndim or any(
@@ -391,29 +424,26 @@ def _checked(run, inputs, finite=True):
     return checked
 
 
-def at_random(inputs, count=8):
+def at_random(inputs: Mapping[str, Input], count: int = 8) -> Samples:
     """Return random inputs for a number of runs, the same ones every time.
 
     They are reals in [0, 1), bytes, integers 0 and 1, or texts. A size that varies becomes 1 on the
     first axis and 32 on others.
 
     Args:
-        inputs: a dict of `Input`.
+        inputs: what the model takes.
         count: how many runs.
-
-    Returns:
-        The `Typical` inputs.
     """
     generator = np.random.default_rng(seed=0)
     runs = [
         {name: _random(input, generator) for name, input in inputs.items()} for _ in range(count)
     ]
     size = max((input.shape[0] or 1 for input in inputs.values() if input.shape), default=1)
-    typical = Typical(None, count, runs, [_numbers(index, size) for index in range(count)])
-    return typical.with_several(inputs)
+    found = Samples(None, count, runs, [_ids(index, size) for index in range(count)])
+    return found.with_several(inputs)
 
 
-def _random(input, generator):
+def _random(input: Input, generator: np.random.Generator) -> np.ndarray:
     values = generator.random(
         [size or (32 if axis else 1) for axis, size in enumerate(input.shape)]
     )

@@ -1,6 +1,6 @@
-"""What is inside a `.tflite` file? Its operations, and the weights that lie in it."""
+"""What is in a `.tflite` file? Its operations, and the numbers that it holds."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -13,39 +13,44 @@ class Tensor(NamedTuple):
         number: its number in the file.
         dtype: its name, such as "int8".
         shape: its sizes, a list; -1 where one varies.
-        values: the array that lies in the file; None where it is computed or given.
+        values: the array that the file holds; None where it is computed or given.
         scales: an array of one scale, or of one for each slice; None if it is not quantized.
         zero_points: an array of as many integers.
-        axis: along which the slices lie.
+        axis: the axis of the slices.
     """
 
     number: int
     dtype: str
-    shape: list
+    shape: list[int]
     values: np.ndarray | None
     scales: np.ndarray | None
     zero_points: np.ndarray | None
     axis: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Return it as "float32 [10, 1], 40 bytes"."""
         size = "" if self.values is None else f", {self.values.nbytes:,} bytes"
         return f"{self.dtype} {self.shape}{size}"
 
-    def real(self, stored=None):
+    def real(self, stored: np.ndarray | None = None) -> np.ndarray:
         """Return the real numbers, float64, that an array of integers stands for.
 
         Args:
             stored: the array; by default the one in the file.
+
+        Raises:
+            ValueError: the tensor is not quantized, or there is no array.
         """
         stored = self.values if stored is None else stored
+        if stored is None or self.scales is None or self.zero_points is None:
+            raise ValueError("there are no integers that stand for real numbers")
         sizes = [1] * np.ndim(stored)
         if len(self.scales) > 1:
             sizes[self.axis] = -1
         scales, zero_points = self.scales.reshape(sizes), self.zero_points.reshape(sizes)
         return scales.astype(np.float64) * (stored - zero_points)
 
-    def limits(self):
+    def limits(self) -> np.ndarray:
         """Return the lowest and the highest real number, an array, that a quantized one holds."""
         limits = np.iinfo(self.dtype)
         return self.real(np.array([limits.min, limits.max]))
@@ -57,25 +62,26 @@ class Operation(NamedTuple):
     Attributes:
         name: what it is called in the schema, such as "FULLY_CONNECTED".
         inputs: the `Tensor`s that are computed before it, or given.
-        weights: the `Tensor`s that lie in the file.
+        weights: the `Tensor`s that the file holds.
         outputs: the `Tensor`s that it computes.
     """
 
     name: str
-    inputs: list
-    weights: list
-    outputs: list
+    inputs: list[Tensor]
+    weights: list[Tensor]
+    outputs: list[Tensor]
 
 
 class Content(NamedTuple):
-    """What a file holds: its `Operation`s in order, and the `Tensor`s that it takes and gives."""
+    """What a file holds: its `Operation`s in order, the `Tensor`s that it takes and returns."""
 
-    operations: list
-    inputs: list
-    outputs: list
+    size: int  # bytes
+    operations: list[Operation]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
 
 
-def read(path):
+def read(path: str) -> Content:
     """Read the first subgraph of a file.
 
     Source of the layout: TensorFlow Lite's schema, version 3. Older codes of operations are in
@@ -88,7 +94,8 @@ def read(path):
         Its `Content`.
     """
     with open(path, "rb") as file:
-        model = schema.ModelT.InitFromPackedBuf(file.read())
+        content = file.read()
+    model = schema.ModelT.InitFromPackedBuf(content)
     graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
     dtypes = _names(schema.TensorType)
     tensors = [
@@ -104,18 +111,28 @@ def read(path):
                 names[max(code.builtinCode, code.deprecatedBuiltinCode)],
                 [tensor for tensor in taken if tensor.values is None],
                 [tensor for tensor in taken if tensor.values is not None],
-                [tensors[number] for number in operator.outputs],
+                [tensors[number] for number in operator.outputs if number >= 0],
             )
         )
     sides = ([tensors[number] for number in side] for side in (graph.inputs, graph.outputs))
-    return Content(operations, *sides)
+    return Content(len(content), operations, *sides)
 
 
-def _tensor(number, tensor, dtype, stored):
+def affine(scale: float, zero_point: int) -> str:
+    """Return which real numbers integers q stand for, as "0.5 * (q + 128)"."""
+    if not zero_point:
+        return f"{scale:.6g} * q"
+    return f"{scale:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
+
+
+def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tensor:
     """Return a `Tensor` of the schema's object, its dtype's name, and its bytes if it has any."""
     values = None
     if stored is not None:
-        values = np.frombuffer(bytes(stored), dtype).reshape(tensor.shape)
+        try:
+            values = np.frombuffer(bytes(stored), dtype).reshape(tensor.shape)
+        except (TypeError, ValueError):  # texts, or numbers of 4 bits: only their bytes are known
+            values = np.frombuffer(bytes(stored), np.uint8)
     shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
     quantized = tensor.quantization
     return Tensor(
@@ -129,6 +146,6 @@ def _tensor(number, tensor, dtype, stored):
     )
 
 
-def _names(constants):
+def _names(constants: type) -> dict[int, str]:
     """Return the names of a class of constants by their values."""
     return {value: name for name, value in vars(constants).items() if isinstance(value, int)}

@@ -1,0 +1,8 @@
+"""Print the colours of the variants for the page, a module of JavaScript."""
+
+import json
+
+from litecheck.artifacts import VARIANTS
+
+colors = {name: variant.color for name, variant in VARIANTS.items()}
+print(f"export const COLORS = {json.dumps(colors)};")

@@ -1,0 +1,111 @@
+"""Which commands are there? `litecheck look | convert | run`, and their options."""
+
+import argparse
+import importlib.metadata
+import sys
+from typing import NoReturn
+
+from litecheck import artifacts, script
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and how to see the options."""
+        words = self.prog.split()[1:]
+        raise script.Failure(f"{message}\nIts options: {script.command(*words, '--help')}")
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number of 1 or more."""
+    if not text.isdecimal() or not int(text):
+        message = f"{text} is not a whole number of 1 or more: give one such as 1"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    main = Parser(
+        prog="litecheck", description="Convert a model to .tflite files, check them, and run them."
+    )
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    look = commands.add_parser("look", help="print what is in a model, and draw it")
+    look.add_argument("model", help="a Keras archive, a SavedModel directory, or a .tflite file")
+
+    convert = commands.add_parser(
+        "convert", help="convert a model to every variant, and check each"
+    )
+    convert.add_argument("model", help="a Keras archive (.keras, .h5) or a SavedModel directory")
+    convert.add_argument(
+        "--samples", metavar="FILE", help="typical inputs, .npy or .npz (default: NAME.samples.npy)"
+    )
+    convert.add_argument(
+        "--test", metavar="FILE", help="inputs and labels, .npz (default: NAME.test.npz)"
+    )
+    convert.add_argument("--signature", metavar="NAME", help="which of a SavedModel's signatures")
+    convert.add_argument(
+        "--batch", metavar="N", type=whole_number, help="fix the number of samples in a run to N"
+    )
+    convert.add_argument(
+        "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"
+    )
+
+    run = commands.add_parser("run", help="run a .tflite file, and compare it with its check")
+    run.add_argument("file", metavar="FILE.tflite", help="the file")
+    run.add_argument(
+        "--input", metavar="FILE", help="its inputs, samples first: .npy or .npz (default: random)"
+    )
+    run.add_argument("--test", metavar="FILE", help="inputs and labels, .npz: how many are right?")
+    return main
+
+
+def requirements() -> str:
+    """Return what `pip install` needs for conversions: as this package's metadata says, if it has.
+
+    The directory alone, without `pip install`, has none.
+    """
+    try:
+        needed = importlib.metadata.requires("litecheck") or []
+    except importlib.metadata.PackageNotFoundError:
+        return "-r requirements.txt"
+    return script.joined([each.split(";")[0].strip() for each in needed])
+
+
+def main() -> None:
+    """Run the command that is given."""
+    words = sys.argv[1:2]
+    program = " ".join(["litecheck", *[word for word in words if not word.startswith("-")]])
+    install = "ai-edge-litert" if words == ["run"] else requirements()
+    script.start(program=program, install=install)
+    options = parser().parse_args()
+    if options.command == "run":
+        from litecheck import running
+
+        running.show(options.file, options.input, options.test)
+        return
+    if options.command == "convert" or not options.model.endswith(".tflite"):
+        artifacts.require_model(options.model)
+        with script.quiet_start():
+            import tensorflow  # noqa: F401 # the modules of conversions import it
+    if options.command == "look":
+        from litecheck import looking
+
+        looking.look(options.model)
+        return
+    from litecheck import conversion
+
+    conversion.convert(
+        options.model,
+        options.output,
+        options.samples,
+        options.test,
+        options.signature,
+        options.batch,
+    )
+
+
+if __name__ == "__main__":
+    main()

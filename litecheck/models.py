@@ -1,0 +1,694 @@
+"""What is this model? A source to convert, and a reference whose outputs count."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants  # TensorFlow has no public name for it
+
+from litecheck import archives, artifacts, samples, script
+
+MANY = 300  # variables of a SavedModel: fewer are read in little time
+BRANCHES = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
+KEY = "serving_default"
+Arrays = dict[str, np.ndarray]
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+class Model(NamedTuple):
+    """A model to convert.
+
+    Attributes:
+        path: what was given, for messages.
+        name: what is made of the model is named after this path.
+        identity: the file that is another one after every training, and its SHA-256; None and None
+            for a model in memory.
+        source: the `Source` that is converted.
+        reference: the `Reference` whose outputs count.
+    """
+
+    path: str
+    name: str
+    identity: tuple[str | None, str | None]
+    source: "Source"
+    reference: "Reference"
+
+    def stem(self) -> str:
+        """Return where its samples and test set are looked for: a path without suffix."""
+        return artifacts.stem(self.path)
+
+
+def load(
+    model: str | keras.Model,
+    name: str | None = None,
+    signature: str | None = None,
+    batch: int | None = None,
+) -> Model:
+    """Open a model to convert.
+
+    Args:
+        model: a SavedModel directory, a Keras archive (.keras, .h5 or .hdf5), or a Keras model.
+        name: a path without suffix, after which what is made of the model is named; by default
+            that of the model.
+        signature: which of a SavedModel's signatures; by default the only one or serving_default.
+        batch: how many samples a run shall take; by default it stays as it is.
+
+    Raises:
+        Failure: it cannot be loaded, has no such signature, or does not take that batch.
+    """
+    if not isinstance(model, str):
+        return _of_keras(model, name, signature, batch)
+    artifacts.require_model(model)
+    if name and os.path.basename(name) in ("", ".", ".."):  # a directory
+        name = os.path.join(name, os.path.basename(artifacts.stem(model)))
+    name = (name or artifacts.stem(model)).removesuffix(".tflite")
+    identity = artifacts.identity(model)
+    if artifacts.is_archive(model):
+        if signature:
+            message = f"{model} is an archive, which has no signatures: omit --signature"
+            raise script.Failure(message)
+        reference = KerasReference(model)
+        source = keras_source(reference.keras(), model, name, batch)
+        return Model(model, name, identity, source, reference)
+    directory, loaded, function, key = _open(model, signature, name)
+    served = SignatureReference(model, loaded, function, key)
+    archive = f"{artifacts.stem(model)}.keras"
+    specs = list(function.structured_input_signature[1].values())
+    if _is_recurrent(function, specs) and not signature and os.path.isfile(archive):
+        print(f"recurrent, and its batch size varies: converting {archive} in its place")
+        source = keras_source(_loaded(archive), archive, name, batch, like=function)
+    else:
+        source = signature_source(model, directory, loaded, function, key, name, batch)
+    return Model(model, name, identity, source, served)
+
+
+def _of_keras(
+    model: keras.Model, name: str | None, signature: str | None, batch: int | None
+) -> Model:
+    """Open a Keras model in memory; see `load`."""
+    path = f"the model {model.name}"
+    if signature:
+        raise script.Failure(f"{path} has no signatures: omit signature")
+    if not getattr(model, "inputs", None):
+        raise script.Failure(
+            f'{path} has no inputs of its own: call model.export("{model.name}"), and convert that'
+        )
+    reference = KerasReference(path, model)
+    name = name or model.name
+    source = keras_source(reference.keras(), path, name, batch)
+    return Model(path, name, (None, None), source, reference)
+
+
+class Source:
+    """A SavedModel's signature that is converted.
+
+    Attributes:
+        path: the model that it was made of.
+        directory: the SavedModel: the given one, or one that goes with this object.
+        signature: the key of its signature.
+        inputs: a dict of `samples.Input` by name.
+        outputs: the same of its outputs.
+        ops: the operations in its graph.
+        half: whether it computes in float16.
+        is_saved: whether a SavedModel was given.
+    """
+
+    def __init__(
+        self, path: str, function: Any, specs: Sequence[tf.TensorSpec], is_saved: bool
+    ) -> None:
+        """Describe a function that takes these specs and returns a dict."""
+        for spec in specs:
+            if spec.shape.rank is None:
+                message = f"input {spec.name} of {path} has no fixed number of axes"
+                raise script.Failure(f"{message}: save the model with a shape, such as [None, 3]")
+        self.path, self.is_saved = path, is_saved
+        self.directory, self.signature = "", KEY
+        self.inputs = {spec.name: _input(spec) for spec in specs}
+        self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
+        nodes = _nodes(function)
+        self.ops = {node.op for node in nodes}
+        half = tf.float16.as_datatype_enum
+        self.half = any(node.attr["T"].type == half for node in nodes if "T" in node.attr)
+
+    def save(self, function: Any, held: Any, name: str) -> None:
+        """Save a function as the SavedModel to convert.
+
+        Args:
+            function: a `tf.function` of tensors that returns a dict of tensors.
+            held: what holds the function's tables of words and the like, if it has any.
+            name: the path beside which it is kept, until this object is gone or at Ctrl-C.
+        """
+        beside = os.path.dirname(name) or "."
+        os.makedirs(beside, exist_ok=True)
+        aside = tempfile.mkdtemp(dir=beside, prefix=".new-")
+        script.at_interrupt(weakref.finalize(self, shutil.rmtree, aside, ignore_errors=True))
+        self.directory = f"{aside}/model"
+        traced, module = function.get_concrete_function(), tf.Module()
+        module.held = [*traced.variables]
+        resources = [end for end in traced.captured_inputs if end.dtype == tf.resource]
+        if len(resources) > len(traced.variables):
+            module.held.append(held)
+        tf.saved_model.save(
+            module,
+            self.directory,
+            signatures={self.signature: traced},
+            # Where weights are constants, custom gradients (swish's, for instance) cannot be saved.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+        )
+
+    def require_calibration(self) -> None:
+        """Raise `Failure` if full-integer quantization cannot be calibrated: loops crash it."""
+        if self.ops & {"While", "StatelessWhile"}:
+            raise script.Failure(
+                "the converter crashes on loops (TensorFlow issue 75140): fix the length, and build"
+                " the layer without a loop, keras.layers.LSTM(…, unroll=True)"
+            )
+
+
+def way_out(source: Source, reason: str) -> str:
+    """Return what to do where a conversion is refused, from the reason in LiteRT's words."""
+    stem = artifacts.stem(source.path)
+    archive = f"{stem}.keras"
+    give = f"give the archive: {script.command('convert', archive)}"
+    ends = [*source.inputs.values(), *source.outputs.values()]
+    ways = [
+        (
+            source.is_saved and "TensorList" in reason,
+            f"{stem} is recurrent and its batch size varies, which LiteRT cannot run: save the"
+            f" model with model.save('{archive}') and {give}",
+        ),
+        (
+            source.is_saved and "Random" in reason,
+            "Its random layers (augmentation) are switched on, as model.export leaves them: "
+            f"save the model with model.save('{archive}') and {give}",
+        ),
+        (
+            "Random" in reason,
+            "It is random in inference too (training=True): build it without that",
+        ),
+        (
+            source.is_saved and source.half,
+            "It computes in float16 (mixed_float16): "
+            f"save the model with model.save('{archive}') and {give}",
+        ),
+        (
+            any(end.dtype == np.float64 for end in ends),
+            "It computes in float64: build it in float32",
+        ),
+        (
+            "BitwiseAnd" in reason,
+            "keras.ops.argmax needs it: leave that out of the model, and do it with NumPy",
+        ),
+        (
+            True,
+            "Move what LiteRT cannot do, such as the preprocessing of text, out of the model and"
+            " convert the rest",
+        ),
+    ]
+    way = next(way for applies, way in ways if applies)
+    return f"{source.path} cannot be converted: {reason}. {way}"
+
+
+def hint(model: Model) -> str:
+    """Return what may help where the float32 file computes something else, or ""."""
+    if model.source.path != model.path:
+        return f"{model.source.path} may be of another training: make both of one model"
+    if any(None in input.shape[1:] for input in model.source.inputs.values()):
+        return (
+            "LiteRT mistakes some sizes that vary (TimeDistributed): build the model with fixed"
+            " ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
+        )
+    return ""
+
+
+def give_samples(model: Model) -> str:
+    """Return how to give samples in place of random inputs."""
+    varying = any(None in input.shape[1:] for input in model.source.inputs.values())
+    sizes = "Variable sizes were set to 32. " if varying else ""
+    return f"{sizes}Give samples: {_samples_of(model)}"
+
+
+def _samples_of(model: Model) -> str:
+    if model.identity == (None, None):
+        return "samples=x"
+    return f"--samples FILE, or {model.stem()}.samples.npy"
+
+
+def require_samples(model: Model, given: samples.Samples) -> None:
+    """Raise `Failure` if samples are random: calibrated with those, integers would be nonsense."""
+    if not given.source:
+        raise script.Failure(f"needs typical inputs: give {_samples_of(model)}")
+
+
+class Reference:
+    """A model whose outputs count.
+
+    Attributes:
+        path: what was given, for messages.
+        words: whose outputs count, in words.
+    """
+
+    words = ""
+    joinable = False  # whether several runs can be joined into one call
+    has_weights = True
+
+    def __init__(self, path: str) -> None:
+        """Take the path."""
+        self.path = path
+
+    def outputs(
+        self, given: samples.Samples, seed: int = 0, together: int = 32
+    ) -> Iterator[Arrays]:
+        """Yield what the model returns: its outputs of each run by name.
+
+        Args:
+            given: the inputs.
+            seed: 0 for the true outputs. Other seeds change the last bits of all weights: each
+                number by a millionth of itself, normally distributed; the negative of a seed makes
+                the opposite changes. Where there are no weights, the inputs change.
+            together: how many samples of several runs may be joined into one call, where the batch
+                varies. A model that looks across its batch is right with 1 only.
+
+        Raises:
+            Failure: an output is NaN, or the model fails on these inputs.
+        """
+        noise = np.random.default_rng(abs(seed))
+        most = together if self.joinable else 1
+        with self.changed(lambda array: _nudged(array, seed, noise)) as call:
+            for portion in script.counted(given.portions(most), f"running {self.words}"):
+                runs = portion.runs
+                if seed and not self.has_weights:
+                    runs = [
+                        {name: _nudged(array, seed, noise) for name, array in run.items()}
+                        for run in runs
+                    ]
+                rows: Iterator[Arrays]
+                try:
+                    rows = iter(_call(call, runs))
+                except (tf.errors.OpError, ValueError) as error:
+                    if len(runs) == 1:
+                        raise script.Failure(self._rejects(portion, error)) from error
+                    rows = self.outputs(portion, seed, together=1)  # names the sample
+                for ids, row in zip(portion.ids, rows, strict=True):
+                    if not seed:
+                        self._require_numbers(row, ids[0], given.source)
+                    yield row
+
+    def _require_numbers(self, row: Arrays, sample: int, source: str | None) -> None:
+        """Raise `Failure` if an output is NaN."""
+        for name, array in row.items():
+            if array.dtype.kind in "fc" and np.isnan(array).any():
+                raise script.Failure(
+                    f"output {name} of {self.path} is NaN for sample {sample} of"
+                    f" {source or 'random inputs'}: train it again, or leave that sample out"
+                )
+
+    def _rejects(self, given: samples.Samples, error: Exception) -> str:
+        """Return the message for a run that the model itself cannot take."""
+        told = r"\x1b\[\d*m|\{\{.*?\}\}|Exception encountered when calling \S+"
+        told += r"|(\[Op:|\[\[|Detected at|Arguments received).*"
+        reason = " ".join(re.sub(told, "", script.brief(error)).split()).rstrip(".")
+        place = f"sample {given.ids[0][0]} of {given.source}" if given.source else "random inputs"
+        return f"{self.path} itself fails on {place}: {reason}"
+
+    def changed(self, change: Change) -> contextlib.AbstractContextManager[Any]:
+        """Yield a function of a run's inputs that computes with changed weights."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Let go of what can be loaded again, as converting needs the memory."""
+
+
+class KerasReference(Reference):
+    """A Keras model. What it returns in inference mode counts."""
+
+    words = "the Keras model in inference mode"
+
+    def __init__(self, path: str, model: keras.Model | None = None) -> None:
+        """Take the path of an archive, or a model and what it is called."""
+        super().__init__(path)
+        self._given = model and archives.in_float32(model)
+        self._model = self._given
+        ends = [*keras.tree.flatten(archives.inputs(self.keras())), *self.keras().outputs]
+        self.joinable = all(end.shape[:1] == (None,) for end in ends)
+        self.has_weights = any("float" in str(each.dtype) for each in self.keras().variables)
+
+    def keras(self) -> keras.Model:
+        """Return the model, loaded if it must be."""
+        if self._model is None:
+            self._model = _loaded(self.path)
+        return self._model
+
+    @contextlib.contextmanager
+    def changed(self, change: Change) -> Iterator[Any]:
+        """Yield a function of a run's inputs that computes with changed weights."""
+        model = self.keras()
+        weights = [
+            [tf.constant(change(array)) for array in side] for side in archives.weights(model)
+        ]
+        names = input_names(model)
+        yield lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
+
+    def release(self) -> None:
+        """Let go of a model that was loaded."""
+        self._model = self._given
+
+
+class SignatureReference(Reference):
+    """A SavedModel's signature."""
+
+    def __init__(self, path: str, loaded: Any, function: Any, key: str) -> None:
+        """Take the SavedModel, which holds the variables; its function, and the key of that."""
+        super().__init__(path)
+        self._loaded = loaded
+        self.words = f"the SavedModel's signature {key}"
+        self._function = function
+        self.has_weights = any(variable.dtype.is_floating for variable in function.variables)
+
+    @contextlib.contextmanager
+    def changed(self, change: Change) -> Iterator[Any]:
+        """Yield a function of a run's inputs that computes with changed weights."""
+        variables = self._function.variables
+        before = [variable.numpy() for variable in variables]
+        try:
+            for variable, array in zip(variables, before, strict=True):
+                variable.assign(change(array))
+            yield lambda run: self._function(
+                **{name: tf.constant(array) for name, array in run.items()}
+            )
+        finally:
+            for variable, array in zip(variables, before, strict=True):
+                variable.assign(array)
+
+
+def keras_source(
+    model: keras.Model, path: str, name: str, batch: int | None, like: Any = None
+) -> Source:
+    """Return a Keras model, traced in inference mode, as a source.
+
+    `model.export` would leave layers of random augmentation switched on (Keras issues 19100 and
+    19108), so the model is traced here.
+
+    Args:
+        model: the model.
+        path: what it is called in messages.
+        name: the path beside which the SavedModel is kept.
+        batch: how many samples a run shall take, or None.
+        like: a signature of the same model, whose names the source has.
+
+    Raises:
+        Failure: it does not take that batch, or has other inputs than the signature.
+    """
+    if like and len(model.inputs) != len(like.structured_input_signature[1]):
+        raise script.Failure(
+            f"{path} has other inputs than the SavedModel beside it: make both of one model"
+        )
+    with script.doing("tracing it in inference mode"):
+        function, specs = _traced(model, path, batch, like)
+        concrete = function.get_concrete_function()
+        if _is_recurrent(concrete, specs):
+            print("recurrent: the batch is fixed to 1; other sizes vary as before")
+            function, specs = _traced(model, path, 1, like)
+            concrete = function.get_concrete_function()
+    source = Source(path, concrete, specs, is_saved=False)
+    with script.doing("saving it for the converter"):
+        source.save(function, model, name)
+    return source
+
+
+def _traced(
+    model: keras.Model, path: str, batch: int | None, like: Any
+) -> tuple[Any, list[tf.TensorSpec]]:
+    """Return a Keras model as a `tf.function` of its inputs only, and the specs of these.
+
+    Variables would be read and made constants in each conversion again, which takes most of the
+    time where they are many. As constants they take memory, so large ones stay variables.
+    """
+    constants = archives.weights(model)
+    large = sum(array.nbytes for side in constants for array in side) > LARGE
+    sides = model.trainable_variables, model.non_trainable_variables
+    tensors = keras.tree.flatten(archives.inputs(model))
+    names = input_names(model)
+    if like and set(names) != set(like.structured_input_signature[1]):
+        names = list(like.structured_input_signature[1])
+    specs = [
+        _spec(name, tensor.shape, tensor.dtype, batch)
+        for tensor, name in zip(tensors, names, strict=True)
+    ]
+
+    def call(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        weights: Sequence[Sequence[Any]] = constants
+        if large:
+            weights = [[tf.convert_to_tensor(v.value) for v in side] for side in sides]
+        outputs = archives.call(model, list(values), weights)
+        if like and outputs.keys() != like.structured_outputs.keys():
+            return dict(zip(like.structured_outputs, outputs.values(), strict=True))
+        return outputs
+
+    function = tf.function(call, input_signature=specs, autograph=False)
+    try:
+        function.get_concrete_function()
+    except ValueError as error:
+        reason = script.brief(error)
+        if "scope name" in reason:
+            way = "Names of models and layers may hold letters, digits and _"
+            raise script.Failure(f"{path}: {reason}\n{way}") from error
+        message = f"{path} does not take {batch} samples a run: {reason}"
+        raise script.Failure(message) from error
+    return function, specs
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Return names for a model's inputs: letters, digits and underscores only, none twice."""
+    tensors = keras.tree.flatten(archives.inputs(model))
+    names = [re.sub(r"\W", "_", tensor.name, flags=re.ASCII) for tensor in tensors]
+    if len({*names}) < len(names) or not all(re.match("[A-Za-z]", name) for name in names):
+        names = [f"input_{index}" for index in range(len(names))]
+    return names
+
+
+def _loaded(archive: str) -> keras.Model:
+    """Return the Keras model of an archive, and say on a terminal that it is loaded."""
+    with script.doing(f"loading {archive}"):
+        return archives.load(archive)
+
+
+def signature_source(
+    path: str,
+    directory: str,
+    loaded: Any,
+    function: Any,
+    key: str,
+    name: str,
+    batch: int | None,
+) -> Source:
+    """Return a SavedModel's signature as a source: as it is, with its batch fixed, or frozen.
+
+    Args:
+        path: what was given.
+        directory: where the SavedModel lies.
+        loaded: the loaded SavedModel.
+        function: its signature.
+        key: the signature's key.
+        name: the path beside which another SavedModel is kept, if one must be made.
+        batch: how many samples a run shall take, or None.
+
+    Raises:
+        Failure: it does not take that batch.
+    """
+    taken = function.structured_input_signature[1]
+    for spec in taken.values():
+        if batch and spec.shape.rank and spec.shape[0] not in (None, batch):
+            message = f"{path} takes {spec.shape[0]} samples a run, not {batch}"
+            raise script.Failure(f"{message}: omit --batch")
+    specs = [_spec(each, spec.shape, spec.dtype, batch) for each, spec in taken.items()]
+    source = Source(path, function, specs, is_saved=True)
+    source.directory, source.signature = directory, key
+    saved = None
+    if batch:
+        saved = tf.function(
+            lambda *tensors: function(**dict(zip(taken, tensors, strict=True))),
+            input_signature=specs,
+            autograph=False,
+        )
+    if _worth_freezing(function, source.ops):
+        with contextlib.suppress(Exception):  # it changes a variable, or asks for its shape
+            saved = _frozen(function, specs)
+    if saved:
+        with script.doing("saving it for the converter"), script.quiet():
+            source.save(saved, loaded, name)
+    return source
+
+
+def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, str]:
+    """Load a SavedModel and choose its signature.
+
+    Returns:
+        Where it lies: the given directory, or a frozen copy; the loaded object, which keeps such a
+        copy; the signature and its key.
+    """
+    directory = artifacts.stem(path)
+    try:
+        loaded = tf.saved_model.load(directory)
+    except AttributeError:  # '_UserObject' object has no attribute 'add_slot'
+        print(f"{directory} was saved by Keras 2: converting a frozen copy")
+        copy = _frozen_copy(path, directory, name)
+        directory = copy.directory
+        loaded = tf.saved_model.load(directory)
+        loaded.copy = copy
+    except Exception as error:  # a damaged file can make TensorFlow raise almost anything
+        message = f"{path} cannot be loaded: {script.brief(error).rstrip('.')}. Save it again"
+        if re.search(r"[][*?]", directory):
+            message = f"{path} cannot be loaded: rename it without [ ] * ?"
+        raise script.Failure(message) from error
+    signatures = loaded.signatures
+    key = signature or (next(iter(signatures)) if len(signatures) == 1 else KEY)
+    if key not in signatures:
+        message = f"{path} has no signature {key!r} but {list(signatures) or 'none'}"
+        if signatures:
+            example = script.command("convert", path, "--signature", next(iter(signatures)))
+            message += f"\nchoose one: {example}"
+        raise script.Failure(message)
+    return directory, loaded, signatures[key], key
+
+
+def _frozen_copy(path: str, directory: str, name: str) -> Source:
+    """Return a copy of a SavedModel with its variables as constants.
+
+    The slots of Keras 2's older optimizers can only be read by TensorFlow's v1 loader.
+    """
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        served = v1.saved_model.load(session, ["serve"], directory)
+        ends = served.signature_def[KEY]
+        inputs, outputs = (
+            {name: tensor.name for name, tensor in side.items()}
+            for side in (ends.inputs, ends.outputs)
+        )
+        nodes = [end.split(":")[0] for end in outputs.values()]
+        constant = v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
+    specs = [
+        tf.TensorSpec(tf.TensorShape(tensor.tensor_shape), tf.as_dtype(tensor.dtype), end)
+        for end, tensor in ends.inputs.items()
+    ]
+    function = _imported(constant, list(inputs.values()), outputs, specs)
+    copy = Source(path, function.get_concrete_function(), specs, is_saved=True)
+    copy.save(function, None, name)
+    return copy
+
+
+def _worth_freezing(function: Any, ops: set[str]) -> bool:
+    """Return whether variables shall be made constants, once for all conversions.
+
+    Each conversion reads variables anew, which takes most of the time where they are many. Large
+    ones would need much memory as constants, and tables of words are no variables. Loops and
+    branches take them as tensors.
+    """
+    variables = function.variables
+    resources = sum(end.dtype == tf.resource for end in function.captured_inputs)
+    if len(variables) < MANY or resources > len(variables) or ops & BRANCHES:
+        return False
+    return sum(v.dtype.size * (v.shape.num_elements() or LARGE) for v in variables) <= LARGE
+
+
+def _nodes(function: Any) -> list[Any]:
+    """Return the nodes of a function's graph, and of the functions in it."""
+    graph = function.graph.as_graph_def()
+    return [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+
+
+def _is_recurrent(function: Any, specs: Sequence[tf.TensorSpec]) -> bool:
+    """Return whether a function has recurrent layers, and its batch size varies.
+
+    Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their shape, and
+    does with a batch of one.
+    """
+    varying = any(spec.shape[:1] == [None] for spec in specs if spec.shape.rank is not None)
+    return varying and any(node.op == "TensorListReserve" for node in _nodes(function))
+
+
+def _spec(name: str, shape: Any, dtype: Any, batch: int | None = None) -> tf.TensorSpec:
+    """Return a `tf.TensorSpec`; if `batch` is given, that is the size of its first axis."""
+    shape = tf.TensorShape(shape)
+    if batch and shape.rank:
+        shape = [batch, *shape[1:]]
+    return tf.TensorSpec(shape, dtype, name)
+
+
+def _frozen(signature: Any, specs: Sequence[tf.TensorSpec]) -> Any:
+    """Return a signature as a `tf.function` of tensors, with its variables as constants.
+
+    Args:
+        signature: a function of a SavedModel's `signatures`.
+        specs: its inputs.
+    """
+    constant = convert_to_constants.convert_variables_to_constants_v2(
+        signature, lower_control_flow=False
+    )
+    inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
+    specs = sorted(specs, key=lambda spec: spec.name)  # the order of `tf.nest.flatten`
+    names = sorted(signature.structured_outputs)
+    # Reading a variable leaves an Identity, and an order in which to read: each conversion would
+    # look at thousands of them again.
+    graph, ends = constant.graph.as_graph_def(), [name.split(":")[0] for name in outputs]
+    for node in graph.node:
+        node.input[:] = [end for end in node.input if not end.startswith("^")]
+    graph = tf.compat.v1.graph_util.remove_training_nodes(graph, ends)
+    graph = tf.compat.v1.graph_util.extract_sub_graph(graph, ends)
+    return _imported(graph, inputs, dict(zip(names, outputs, strict=True)), specs)
+
+
+def _imported(
+    graph: Any, inputs: Sequence[str], outputs: Mapping[str, str], specs: Sequence[tf.TensorSpec]
+) -> Any:
+    """Return a `tf.function` of tensors, which returns a dict, that computes what a graph does.
+
+    Args:
+        graph: a `GraphDef` without variables.
+        inputs: the names of its input tensors.
+        outputs: a dict from the names of outputs to those of tensors.
+        specs: the inputs.
+    """
+
+    def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = dict(zip(inputs, tensors, strict=True))
+        found = tf.import_graph_def(graph, given, list(outputs.values()), name="")
+        return dict(zip(outputs, found, strict=True))
+
+    return tf.function(call, input_signature=specs, autograph=False)
+
+
+def _input(spec: tf.TensorSpec) -> samples.Input:
+    """Return a `samples.Input` of a `tf.TensorSpec`."""
+    shape = () if spec.shape.rank is None else tuple(spec.shape)
+    return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
+
+
+def _call(function: Any, runs: Sequence[Arrays]) -> list[Arrays]:
+    """Return a function's outputs for runs that are joined into one call, a dict for each."""
+    if len(runs) == 1:
+        return [{name: np.asarray(tensor) for name, tensor in function(runs[0]).items()}]
+    joined = samples.joined(runs)
+    ends = np.cumsum([len(next(iter(run.values()))) for run in runs])
+    outputs = {name: np.asarray(tensor) for name, tensor in function(joined).items()}
+    if any(len(array) != ends[-1] for array in outputs.values()):
+        raise ValueError("it does not return an output for each sample")
+    parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
+    return [{name: parts[name][index] for name in parts} for index in range(len(runs))]
+
+
+def _nudged(array: np.ndarray, seed: int, noise: np.random.Generator) -> np.ndarray:
+    """Return an array, each number of floating point changed by about a millionth of itself."""
+    if not seed or array.dtype.kind not in "fc":
+        return array
+    change = np.sign(seed) * 1e-6 * noise.standard_normal(array.shape)
+    return (array * (1 + change)).astype(array.dtype)

@@ -1,0 +1,361 @@
+"""What was checked? Written where a model is converted, read and validated by every device.
+
+The record of a check, `NAME.check.json`, is an object with a format number. A reader ignores fields
+that it does not know; removing a field, or changing its meaning, raises the number. Arrays are
+objects of a dtype, a shape, and base64 of their little-endian bytes.
+"""
+
+import base64
+import importlib.metadata
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from litecheck import artifacts, litert, script, verdict
+
+FORMAT = 1
+SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format
+RUNS, MEGABYTE = 16, 2**20  # runs in a record at most, and their bytes
+Arrays = Mapping[str, np.ndarray]
+
+
+def number(value: float) -> float | None:
+    """Return a number for JSON, which has no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def packed(array: np.ndarray) -> dict[str, Any]:
+    """Return an array as an object of JSON; complex numbers are two each, texts end with zeros.
+
+    NumPy reads it with `np.frombuffer(base64.b64decode(o["base64"]), o["dtype"])`.
+    """
+    if array.dtype.kind in "OU":
+        array = array.astype("S")
+    content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return {
+        "dtype": array.dtype.str[1:] if array.dtype.kind == "S" else array.dtype.name,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(content).decode("ascii"),
+    }
+
+
+def pack(arrays: Arrays) -> dict[str, Any]:
+    """Return arrays by name as objects of JSON."""
+    return {name: packed(array) for name, array in arrays.items()}
+
+
+def _unpack(packed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of what `pack` returned."""
+    arrays = {}
+    for name, part in packed.items():
+        dtype = np.dtype(part["dtype"]).newbyteorder("<")
+        content = base64.b64decode(part["base64"], validate=True)
+        arrays[name] = np.frombuffer(content, dtype).reshape(part["shape"])
+    return arrays
+
+
+def runs_of(
+    inputs: Sequence[Arrays], outputs: Sequence[Arrays], tolerances: Mapping[str, Sequence[Arrays]]
+) -> list[dict[str, Any]]:
+    """Return the first runs that fit into a megabyte, at least one, as objects of JSON.
+
+    Args:
+        inputs: those of each run by name.
+        outputs: the expected ones.
+        tolerances: by variants, how far a device's outputs may be from the expected ones.
+    """
+    runs: list[dict[str, Any]] = []
+    size = 0
+    for index in range(min(len(inputs), RUNS)):
+        run = {
+            "inputs": pack(inputs[index]),
+            "outputs": pack(outputs[index]),
+            "tolerance": {variant: pack(of[index]) for variant, of in tolerances.items()},
+        }
+        size += len(str(run))
+        if runs and size > MEGABYTE:
+            break
+        runs.append(run)
+    return runs
+
+
+def write(name: str, fields: Mapping[str, Any]) -> str:
+    """Write the record of a check beside its files, and return its path.
+
+    Args:
+        name: the files' path without suffix.
+        fields: what it holds, for `json.dumps`.
+    """
+    path = f"{name}{SUFFIX}"
+    content = json.dumps({"format": FORMAT} | dict(fields), indent=1, allow_nan=False)
+    artifacts.write(path, f"{content}\n".encode())
+    return path
+
+
+class Entry(NamedTuple):
+    """What a record says of a `.tflite` file.
+
+    Attributes:
+        path: that of the record.
+        fields: the whole record.
+        variant: the file's variant, None if it was not tried in the latest conversion.
+    """
+
+    path: str
+    fields: dict[str, Any]
+    variant: str | None
+
+    def row(self) -> dict[str, Any]:
+        """Return what the record says of the variant."""
+        return self.fields["variants"][self.variant] if self.variant else {}
+
+    def source(self) -> str:
+        """Return the path of the model, as seen from here."""
+        beside = os.path.dirname(self.path)
+        return os.path.normpath(os.path.join(beside, self.fields["model"]["path"]))
+
+    def again(self) -> str:
+        """Return how to convert the model again."""
+        if self.fields["model"]["file"] is None:
+            return "convert the model again, with litecheck.convert in your program"
+        return f"convert the model again: {script.command('convert', self.source())}"
+
+
+def find(path: str) -> Entry | None:
+    """Return what the record beside a `.tflite` file says of it, or None.
+
+    Raises:
+        Failure: the record is damaged, or of another format.
+    """
+    whole, name = os.path.splitext(path)[0], os.path.basename(path)
+    for model in (whole, os.path.splitext(whole)[0]):
+        file = f"{model}{SUFFIX}"
+        if not os.path.isfile(file):
+            old = f"{model}{OLD_SUFFIX}"
+            if os.path.isfile(old):
+                raise script.Failure(f"{old} is a record of an older version: {_again(model)}")
+            continue
+        fields = _read(file, model)
+        for variant, row in fields["variants"].items():
+            if row["file"] == name:
+                return Entry(file, fields, variant)
+        suffixes = {variant.suffix for variant in artifacts.VARIANTS.values()}
+        if name.removeprefix(os.path.basename(model)) in suffixes:  # tried earlier only
+            return Entry(file, fields, None)
+    return None
+
+
+def _read(file: str, model: str) -> dict[str, Any]:
+    """Return the fields of a record, of which those of the model and the variants are as they must.
+
+    Raises:
+        Failure: they are not, or it is of another format.
+    """
+    try:
+        with open(file, encoding="utf-8") as content:
+            fields = json.load(content)
+        if fields.get("format") != FORMAT:
+            message = f"{file} is a record of another version: {_again(model)}"
+            raise script.Failure(message)
+        source = fields["model"]
+        kinds = {type(source[key]) for key in ("file", "sha256")}
+        if type(source["path"]) is not str or kinds not in ({str}, {type(None)}):
+            raise TypeError
+        fields["original"].get("threshold")
+        if not all(type(row["file"]) is str for row in fields["variants"].values()):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise script.Failure(f"{file} is damaged: {_again(model)}") from error
+    return fields
+
+
+def _again(model: str) -> str:
+    """Return how to make a record again that does not say of which model it is."""
+    archive = next(
+        (f"{model}{end}" for end in artifacts.ARCHIVES if os.path.isfile(model + end)), ""
+    )
+    if archive or os.path.isfile(f"{model}/saved_model.pb"):
+        return f"convert the model again: {script.command('convert', archive or model)}"
+    return f"convert the model again where it is: {script.command('convert', 'MODEL')}"
+
+
+def threshold(path: str) -> dict[str, float]:
+    """Return the thresholds in a `.tflite` file's record, by outputs.
+
+    Above it an output means yes. The original's outputs decide on it, which a device does not have.
+    """
+    entry = find(path)
+    return entry.fields["original"].get("threshold", {}) if entry else {}
+
+
+def changed(path: str) -> str | None:
+    """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is.
+
+    Without a record None is returned.
+    """
+    entry = find(path)
+    if not entry:
+        return None
+    model, row = entry.fields["model"], entry.row()
+    file = model["file"] and os.path.join(os.path.dirname(entry.path), model["file"])
+    if file and os.path.isfile(file):
+        with open(file, "rb") as content:
+            if artifacts.sha256(content.read()) != model["sha256"]:
+                return f"{entry.source()} has changed: {entry.again()}"
+    with open(path, "rb") as content:
+        if artifacts.sha256(content.read()) == row.get("sha256"):
+            return None
+    why = f" ({row['not_written']})" if "not_written" in row else ""
+    return f"{path} has changed: it is not of the last conversion{why}: {entry.again()}"
+
+
+class Recorded(NamedTuple):
+    """What a record holds of a file: its runs, and what a device may return in them.
+
+    Attributes:
+        inputs: a list with a dict for each run from inputs to arrays.
+        outputs: the same of the expected outputs.
+        tolerances: the same of what a device's outputs may differ by.
+        ranges: a dict from outputs to the ranges of their components.
+        clear: whether these say enough to tell what is the same.
+        sha256: of the file that was checked.
+    """
+
+    inputs: list[dict[str, np.ndarray]]
+    outputs: list[dict[str, np.ndarray]]
+    tolerances: list[dict[str, np.ndarray]]
+    ranges: dict[str, np.ndarray]
+    clear: bool
+    sha256: str
+
+    def require_consistent(self) -> None:
+        """Raise `ValueError` if its parts do not fit each other, as in a damaged record."""
+        for side in (self.inputs, self.outputs, self.tolerances):
+            if len({frozenset(run) for run in side}) != 1:
+                raise ValueError("runs of other names, or none")
+        if not self.ranges.keys() == self.outputs[0].keys() == self.tolerances[0].keys() != set():
+            raise ValueError("outputs of other names, or none")
+        for outputs, tolerances in zip(self.outputs, self.tolerances, strict=True):
+            for name, true in outputs.items():
+                shape, reach, spans = verdict.shape_of(true), tolerances[name], self.ranges[name]
+                if np.broadcast_shapes(shape, reach.shape, spans.shape) != shape:
+                    raise ValueError("an array of another shape")
+                if not ((reach >= 0).all() and (spans > 0).all()):
+                    raise ValueError("a number that cannot be")
+        if type(self.clear) is not bool:
+            raise TypeError
+
+    def only(self, shapes: Mapping[str, list[int]]) -> "Recorded | None":
+        """Return the same with those runs only whose inputs have given shapes; None without one."""
+        kept = [
+            index
+            for index, run in enumerate(self.inputs)
+            if {name: list(array.shape) for name, array in run.items()} == shapes
+        ]
+        return (
+            kept
+            and self._replace(
+                inputs=[self.inputs[index] for index in kept],
+                outputs=[self.outputs[index] for index in kept],
+                tolerances=[self.tolerances[index] for index in kept],
+            )
+            or None
+        )
+
+    def agreement(self, given: list[dict[str, np.ndarray]]) -> verdict.Agreement:
+        """Return how a device's outputs agree."""
+        return verdict.agreement(given, self.outputs, self.tolerances, self.ranges)
+
+    def misfit(
+        self, inputs: Mapping[str, litert.Tensor], outputs: Mapping[str, litert.Tensor]
+    ) -> str:
+        """Return why a file cannot be of the model of this record, or "" if it can.
+
+        Args:
+            inputs: a dict from names to the details of a file's input tensors.
+            outputs: the same of its output tensors.
+        """
+        for kind, runs, tensors in [
+            ("inputs", self.inputs, inputs),
+            ("outputs", self.outputs, outputs),
+        ]:
+            if runs[0].keys() != tensors.keys():
+                return f"its {kind} are {', '.join(tensors)}, not {', '.join(runs[0])}"
+            for name, tensor in tensors.items():
+                shape, expected = tensor["shape_signature"].tolist(), runs[0][name].shape
+                fits = len(shape) == len(expected) and all(
+                    size in (-1, other) for size, other in zip(shape, expected, strict=True)
+                )
+                if not fits:
+                    return f"{name} has the shape {shape}, not {list(expected)}"
+        return ""
+
+
+def read(path: str) -> Recorded | None:
+    """Return what the record beside a `.tflite` file holds of it; None without one.
+
+    Raises:
+        Failure: the record is damaged, or of another format.
+    """
+    entry = find(path)
+    if not entry or not entry.variant or "not_written" in entry.row():
+        return None
+    try:
+        runs = entry.fields["runs"]
+        recorded = Recorded(
+            inputs=[_unpack(run["inputs"]) for run in runs],
+            outputs=[_unpack(run["outputs"]) for run in runs],
+            tolerances=[_unpack(run["tolerance"][entry.variant]) for run in runs],
+            ranges=_unpack(entry.fields["ranges"]),
+            clear=entry.row()["clear"],
+            sha256=entry.row()["sha256"],
+        )
+        recorded.require_consistent()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise script.Failure(f"{entry.path} is damaged: {entry.again()}") from error
+    return recorded
+
+
+def compare(path: str) -> str:
+    """Return how this device agrees with the trained model on a file, in a line.
+
+    The outputs decide, not the hash: where the file has changed, a line before says so.
+
+    Args:
+        path: a `.tflite` file.
+
+    Raises:
+        Failure: this device, or this file, computes something else.
+    """
+    recorded = read(path)
+    note = "".join(f"{line}\n" for line in [changed(path)] if line)
+    if not recorded:
+        return f"{note}check: there is no record of this file, so nothing to compare with"
+    with litert.explained(path):
+        runner = litert.Runner(path)  # a new one, as a model may have a state
+        reason = recorded.misfit(runner.inputs, runner.outputs)
+        if reason:
+            raise script.Failure(_different(path, recorded, reason))
+        given = [runner(run) for run in script.counted(recorded.inputs, "running the check")]
+    found = recorded.agreement(given)
+    if found.worst and (recorded.clear or found.lost):
+        raise script.Failure(_different(path, recorded, found.worst))
+    line = f"{found.agreeing} of {found.of} runs agree with the trained model"
+    if not recorded.clear:
+        why = "rounding, or quantization, changes its outputs by too much of their range"
+        return f"{note}check: cannot be judged, because {why}; {line}"
+    return f"{note}check: {line}, largest difference {found.of_range:.2g} of the range"
+
+
+def _different(path: str, recorded: Recorded, reason: str) -> str:
+    """Return the message for a file or a device that computes something else."""
+    with open(path, "rb") as file:
+        same = artifacts.sha256(file.read()) == recorded.sha256
+    what = f"{path}: this {'device' if same else 'file'} computes something else than the trained"
+    version = importlib.metadata.version("ai-edge-litert")
+    way_out = f"The file is the one that was checked: report it, with ai-edge-litert {version}"
+    return f"{what} model: {reason}\n{way_out if same else changed(path)}"

@@ -1,0 +1,107 @@
+"""What does a file compute here? The command `run`, and `litecheck.run`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from litecheck import accuracy, artifacts, inside, litert, record, samples, script
+
+
+def run(path: str, given: samples.Given) -> dict[str, np.ndarray]:
+    """Run a `.tflite` file, and return its outputs by name; see `litecheck.run`."""
+    artifacts.require_file(path)
+    with litert.explained(path):
+        runner = litert.Runner(path)
+    runs, left = samples.for_deployment(given, _takes(runner), path)
+    if left:
+        raise script.Failure(f"the last {left} samples are too few for one more run of {path}")
+    with litert.explained(path, "these inputs"):
+        outputs = [runner(one) for one in runs]
+    return accuracy.joined(outputs, runner.outputs) if len(outputs) > 1 else outputs[0]
+
+
+def show(path: str, input: str | None = None, test: str | None = None) -> None:
+    """Print what a `.tflite` file takes and computes, how fast, how well, and whether it is right.
+
+    Args:
+        path: the file.
+        input: its inputs, samples first, a `.npy` or `.npz` file; random if it is None.
+        test: a test set, a `.npz` file.
+
+    Raises:
+        Failure: LiteRT refuses the file or its inputs, or it computes something else than the
+            trained model.
+    """
+    artifacts.require_file(path)
+    with litert.explained(path):
+        runner = litert.Runner(path)
+    print(f"model  {path}")
+    _print_ends(runner)
+    takes, test_set = _takes(runner), None
+    if test:
+        test_set, labels = samples.test_set(test, path, takes, list(runner.outputs))
+        test_set = test_set.together(takes, litert.output_bytes(runner.outputs))
+        runs = test_set.runs[:3]
+    elif input:
+        runs, left = samples.for_deployment(input, takes, path)
+        if left:
+            print(f"left out the last {left} of {input}: too few for one more run")
+    else:
+        runs = [{name: litert.random_input(end, name) for name, end in runner.inputs.items()}]
+    with litert.explained(path, input or test, litert.random_hint(runner.inputs)):
+        for one in runs:
+            _print_run(runner, one, runner(one))
+        seconds, count = litert.time_of(runner.interpreter)
+    print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count:,}")
+    if test_set:
+        _print_metrics(path, runner, test_set, labels)
+    print(record.compare(path))
+
+
+def _takes(runner: litert.Runner) -> dict[str, samples.Input]:
+    """Return what a file takes."""
+    return {name: litert.takes(tensor) for name, tensor in runner.inputs.items()}
+
+
+def _print_ends(runner: litert.Runner) -> None:
+    """Print the names, dtypes, shapes and scales of inputs and outputs."""
+    for kind, tensors in [("input ", runner.inputs), ("output", runner.outputs)]:
+        for name, tensor in tensors.items():
+            shape, signature = tensor["shape"].tolist(), tensor["shape_signature"].tolist()
+            scale, zero_point = tensor["quantization"]
+            real = f", real = {inside.affine(scale, zero_point)}" if scale else ""
+            dtype = np.dtype(tensor["dtype"]).name
+            print(f"{kind} {name}: {dtype} {shape}, signature {signature}{real}")
+
+
+def _print_run(
+    runner: litert.Runner, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+) -> None:
+    """Print what went into a run and came out, as real numbers and as they are stored."""
+    for name, tensor in runner.inputs.items():
+        print(f"input  {name}: {litert.text(inputs[name])}")
+        _print_stored(inputs[name], tensor)
+    for name, tensor in runner.outputs.items():
+        _print_stored(outputs[name], tensor)
+        print(f"output {name}: {litert.text(outputs[name])}")
+
+
+def _print_stored(values: np.ndarray, tensor: Mapping[str, Any]) -> None:
+    """Print the integers that a quantized tensor stores for real numbers."""
+    if tensor["quantization"][0]:
+        stored = litert.quantize(values, dict(tensor))
+        print(f"       stored as {stored.dtype} {litert.text(stored)}")
+
+
+def _print_metrics(
+    path: str, runner: litert.Runner, given: samples.Samples, labels: dict[str, np.ndarray]
+) -> None:
+    """Print the accuracy or the mean error of a file on a test set."""
+    with litert.explained(path, given.source):
+        outputs = [runner(one) for one in script.counted(given.runs, "testing")]
+    joined, thresholds = accuracy.joined(outputs, labels), record.threshold(path)
+    tasks = accuracy.tasks(labels, joined, str(given.source), thresholds)
+    for name, metric in accuracy.metrics(tasks, outputs).items():
+        kind = tasks[name].kind
+        print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, metric)} on {given}")

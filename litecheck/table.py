@@ -1,0 +1,528 @@
+"""Is each file still the same model, and as good? `Check`: a row for each variant."""
+
+import html
+import importlib.metadata
+import itertools
+import math
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from litecheck import accuracy, artifacts, litert, models, record, samples, script, verdict
+
+LOUD = 0.05  # of the range: an error that is worth a line of its own
+SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
+MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
+FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
+Test = str | tuple[samples.Given, samples.Given]  # a file, or inputs and labels
+
+
+class Row(NamedTuple):
+    """What was found of a variant.
+
+    Attributes:
+        variant: its name.
+        path: its file.
+        bytes: the size of the file.
+        sha256: of the file.
+        dtypes: of its inputs and outputs, as "int8/float32".
+        error: the largest absolute error over all samples.
+        of_range: the largest error as a part of its component's range.
+        seconds: the median time of a run here.
+        metrics: its accuracy or mean error on the test set, by outputs; empty without one.
+        verdict: "verified", "measured" or "cannot be judged".
+        clear: whether a device's outputs can be judged.
+    """
+
+    variant: str
+    path: str
+    bytes: int
+    sha256: str
+    dtypes: str
+    error: float
+    of_range: float
+    seconds: float
+    metrics: dict[str, float]
+    verdict: str
+    clear: bool
+
+
+class Measured(NamedTuple):
+    """What LiteRT made of a file: outputs of each run, and what goes with them."""
+
+    outputs: list[dict[str, np.ndarray]]
+    metrics: dict[str, float]
+    dtypes: str
+    scales: dict[str, float]
+    seconds: float
+
+
+def short(number: float) -> str:
+    """Return a number in two digits, without an exponent where it can be read so."""
+    if not math.isfinite(number) or not number or not 1e-6 < abs(number) < 1e6:
+        return f"{number:.2g}"
+    digits = max(1 - math.floor(math.log10(abs(number))), 0)
+    return f"{number:,.{digits}f}"
+
+
+def refusal(error: Exception) -> str:
+    """Return why a conversion failed, from what the converter or LiteRT raised, in one line."""
+    story = str(error).strip()
+    ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", story)))
+    layers = set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story))
+    names = sorted(layers - {"StatefulPartitionedCall"})
+    if not ops:
+        return story.splitlines()[-1].rstrip(".") if story else type(error).__name__
+    return f"LiteRT has no {', '.join(ops)}" + (f" (layer {', '.join(names)})" if names else "")
+
+
+class Check:
+    """Runs the variants of a model, compares them with it, and saves what is sound.
+
+    Attributes:
+        model: the `models.Model`.
+        calibrating: the `samples.Samples` for a representative dataset.
+        rows: a dict from the variants that were saved to their `Row`.
+        left_out: a dict from the other variants to their paths and why they were not saved.
+        metrics: the original's accuracy or mean error on the test set, by outputs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        samples: samples.Given | None = None,
+        test: Test | None = None,
+    ) -> None:
+        """Run the model on the samples, and print what files are compared with.
+
+        Args:
+            model: a SavedModel directory, a Keras archive, a Keras model, or a `models.Model`.
+            samples: typical inputs, samples first: an array, a dict of arrays by the names of
+                inputs, or a `.npy` or `.npz` file. They calibrate. None: random inputs.
+            test: a test set, which is compared in their place: a `.npz` file, or inputs and labels.
+
+        Raises:
+            Failure: the model cannot be loaded, or what is given does not fit it.
+
+        Example:
+            >>> check = litecheck.Check("saved_model/my_model", x)
+            >>> check.add("float32", converter.convert(), "my_model.tflite")
+            >>> check.save()
+        """
+        self.model = model if isinstance(model, models.Model) else models.load(model)
+        self.rows: dict[str, Row] = {}
+        self.left_out: dict[str, tuple[str, str]] = {}
+        self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
+        self._float32, self._header = b"", False
+        typical = self._typical(samples)
+        self.calibrating = typical.calibrating()
+        compared, labels = self._compared(typical, test)
+        with script.quiet():
+            self._run_original(compared, labels, test)
+        self._print_heading(typical, labels)
+
+    def _typical(self, given: samples.Given | None) -> samples.Samples:
+        """Return the typical inputs, random ones if none are given."""
+        inputs = self.model.source.inputs
+        if given is None:
+            return samples.at_random(inputs)
+        return samples.for_calibration(given, self.model.path, inputs)
+
+    def _compared(
+        self, typical: samples.Samples, test: Test | None
+    ) -> tuple[samples.Samples, dict[str, np.ndarray]]:
+        """Return the inputs on which files are compared, and labels."""
+        if test is None:
+            return typical, {}
+        source = self.model.source
+        return samples.test_set(test, self.model.path, source.inputs, list(source.outputs))
+
+    def _run_original(
+        self, compared: samples.Samples, labels: dict[str, np.ndarray], test: Test | None
+    ) -> None:
+        """Run the model on what is compared, and measure how far rounding may move its outputs."""
+        reference = self.model.reference
+        try:
+            (first,) = reference.outputs(compared.part(0, 1))
+        except script.Failure as error:
+            if compared.source:
+                raise
+            raise script.Failure(f"{error}\n{models.give_samples(self.model)}") from error
+        size = sum(array.nbytes for array in first.values()) // len(compared.ids[0])
+        if test is not None:
+            compared = compared.together(self.model.source.inputs, size)
+        counts = np.cumsum([len(ids) for ids in compared.ids])
+        kept = max(int((counts * size <= MEMORY).sum()), 1)
+        self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
+        self._expected = self._measure_rounding(together=32)
+        outputs = accuracy.joined(self._expected.outputs, labels)
+        thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
+        shaped = accuracy.extended(outputs, labels)
+        self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
+        self.metrics = self._metrics_of_original(together=32)
+        reference.release()
+
+    def _measure_rounding(self, together: int) -> verdict.Expected:
+        """Return the expected outputs, of a model that runs as many samples at once."""
+        reference, given = self.model.reference, self._samples
+        outputs = list(reference.outputs(given, together=together))
+        seeds = verdict.passes(outputs)
+        changed = (reference.outputs(given, seed, together) for seed in seeds)
+        return verdict.expected(outputs, changed, self.model.path, given.ids)
+
+    def _metrics_of_original(self, together: int) -> dict[str, float]:
+        """Return the metrics of the model on the whole test set."""
+        rest: Iterable[dict[str, np.ndarray]] = []
+        if self._rest.runs:
+            rest = self.model.reference.outputs(self._rest, together=together)
+        return accuracy.metrics(self._tasks, itertools.chain(self._expected.outputs, rest))
+
+    def _print_heading(self, typical: samples.Samples, labels: dict[str, np.ndarray]) -> None:
+        """Print what files are compared with, and on which samples."""
+        print(f"compared with {self.model.reference.words}")
+        print(f"on {self._samples}")
+        if labels and self._rest.runs:
+            print(f"metrics of all {len(next(iter(labels.values()))):,}")
+        if typical.source:
+            print(f"calibrated on {self.calibrating}")
+        for name, metric in self.metrics.items():
+            task = self._tasks[name]
+            of = f" of {name}" if len(self._tasks) > 1 else ""
+            text = accuracy.text(task.kind, metric)
+            print(f"the original: {accuracy.WORDS[task.kind]}{of} {text}")
+
+    def add(self, variant: str, tflite_model: bytes, path: str) -> None:
+        """Run a variant on the samples, compare it with the model, print its row, and save it.
+
+        float32 comes first, and must be the same model. The errors of the others are measured. One
+        that returns no numbers is not saved, and a line says why.
+
+        Args:
+            variant: its name: "float32", "float16", "dynamic range", "full integer", "16-bit int".
+            tflite_model: the content of the file.
+            path: where to save it.
+
+        Raises:
+            Failure: float32 computes something else, or was not added yet.
+            ValueError: there is no such variant.
+        """
+        if variant not in artifacts.VARIANTS:
+            known = ", ".join(artifacts.VARIANTS)
+            raise ValueError(f"{variant!r} is no variant: it is one of {known}")
+        if variant != FIRST and not self._float32:
+            raise script.Failure(
+                f"{variant} is not compared, because float32 was not verified: add float32 first"
+            )
+        try:
+            measured = self._measure(tflite_model)
+        except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
+            self._refuse(variant, path, error)
+            return
+        same = verdict.compare(measured.outputs, self._expected)
+        if variant == FIRST:
+            # The model may look across its batch: then it is run on one sample at a time.
+            same = self._one_by_one(measured) if same.difference else same
+            if same.difference:
+                message = f"{path} was not written: {same.difference}"
+                raise script.Failure("\n".join(filter(None, [message, models.hint(self.model)])))
+        if same.broken:
+            self.leave_out(variant, path, same.broken)
+            return
+        row = self._row(variant, tflite_model, path, measured, same)
+        artifacts.write(path, tflite_model)
+        self._keep(row, measured, tflite_model)
+        self._print(row, tflite_model)
+
+    def _measure(self, content: bytes) -> Measured:
+        """Run a file on all that is compared."""
+        with script.quiet():
+            runner = litert.Runner(content)
+            outputs, seconds = [], []
+            first = self._samples.runs[0]
+            for run in script.counted(self._samples.runs, "running it"):
+                outputs.append(runner(run))
+                if all(run[name].shape == first[name].shape for name in run):
+                    seconds.append(runner.seconds)
+            rest = (runner(run) for run in self._rest.runs)
+            metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest))
+        scales = {name: tensor["quantization"][0] for name, tensor in runner.outputs.items()}
+        return Measured(outputs, metrics, runner.dtypes(), scales, float(np.median(seconds)))
+
+    def _refuse(self, variant: str, path: str, error: Exception) -> None:
+        """Say that LiteRT does not run a variant; for float32 that is the end."""
+        reason = refusal(error)
+        if variant != FIRST:
+            self.leave_out(variant, path, reason)
+        elif not self._samples.source:
+            message = f"{path} was not written: LiteRT fails on random inputs: {reason}"
+            raise script.Failure(f"{message}\n{models.give_samples(self.model)}") from error
+        else:
+            raise script.Failure(models.way_out(self.model.source, reason)) from error
+
+    def _one_by_one(self, measured: Measured) -> verdict.Same:
+        """Compare again, with what the model returns for one sample at a time."""
+        with script.quiet():
+            self._expected = self._measure_rounding(together=1)
+            self.metrics = self._metrics_of_original(together=1)
+            self.model.reference.release()
+        return verdict.compare(measured.outputs, self._expected)
+
+    def _row(
+        self, variant: str, content: bytes, path: str, measured: Measured, same: verdict.Same
+    ) -> Row:
+        """Return the row of a variant that is sound."""
+        unclear = self._expected.unclear()[0]
+        words = ("cannot be judged" if unclear else "verified") if variant == FIRST else "measured"
+        return Row(
+            variant,
+            path,
+            len(content),
+            artifacts.sha256(content),
+            measured.dtypes,
+            same.error,
+            same.of_range,
+            measured.seconds,
+            measured.metrics,
+            words,
+            clear=not unclear and bool(same.of_range <= verdict.VAGUE),
+        )
+
+    def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
+        """Keep what the record needs of a variant."""
+        if row.variant == FIRST:
+            self._float32 = content
+        self.rows[row.variant] = row
+        self.left_out.pop(row.variant, None)
+        self._tolerances[row.variant] = verdict.device_tolerances(
+            measured.outputs, self._expected, measured.scales, record.RUNS
+        )
+
+    def leave_out(self, variant: str, path: str, reason: str) -> None:
+        """Note that a variant was not saved, and print why."""
+        print(f"{variant:<14} not written: {reason}")
+        self.rows.pop(variant, None)
+        self.left_out[variant] = path, reason
+
+    def require_calibration(self) -> None:
+        """Raise `Failure` if full-integer quantization cannot be calibrated with the samples.
+
+        A value that is infinite has no scale, and crashes the converter.
+        """
+        models.require_samples(self.model, self.calibrating)
+        self.model.source.require_calibration()
+        with script.quiet():
+            infinite = litert.infinite(self._float32, self.calibrating.runs)
+        if infinite:
+            raise script.Failure(
+                f"tensor {infinite} becomes infinite on these samples, which integers cannot store"
+            )
+
+    def loses(self, variant: str) -> bool:
+        """Return whether a variant loses more than can be spared, of accuracy or of the range."""
+        row = self.rows.get(variant)
+        if not row:
+            return False
+        if not self._tasks:
+            return not row.of_range <= LOUD
+        return not all(
+            metric >= self.metrics[name] - SPARED
+            if self._tasks[name].kind == "accuracy"
+            else metric <= self.metrics[name] * (1 + SPARED)
+            for name, metric in row.metrics.items()
+        )
+
+    def _columns(self) -> list[str]:
+        """Return the headings of the table."""
+        kinds = {task.kind for task in self._tasks.values()}
+        metric = accuracy.WORDS[kinds.pop()] if len(kinds) == 1 else "metric"
+        columns = ["variant", "bytes", "size", "in/out", "error", "of range", "one run"]
+        return [*columns, *([metric] if self._tasks else []), "verdict"]
+
+    def _cells(self, row: Row) -> list[str]:
+        """Return the texts of a row."""
+        metrics = self._texts(row)[:1]
+        return [
+            row.variant,
+            f"{row.bytes:,}",
+            f"{row.bytes / len(self._float32):.0%}",
+            row.dtypes,
+            short(row.error),
+            f"{short(100 * row.of_range)}%",
+            f"{row.seconds * 1e6:.0f} us",
+            *metrics,
+            row.verdict,
+        ]
+
+    def _texts(self, row: Row) -> list[str]:
+        """Return a row's metrics in words."""
+        return [
+            accuracy.text(self._tasks[name].kind, metric) for name, metric in row.metrics.items()
+        ]
+
+    def _line(self, cells: list[str]) -> str:
+        """Return a line of the table, the headings or a row."""
+        variant, size, part, dtypes, error, of_range, seconds, *metric, words = cells
+        columns = f"{variant:<13}{size:>11}{part:>7}  {dtypes:<12} {error:>8}{of_range:>11}"
+        return f"{columns}{seconds:>10}{''.join(f'{text:>12}' for text in metric)}  {words}"
+
+    def _print(self, row: Row, content: bytes) -> None:
+        """Print the row of a variant with its notes, and the headings above the first."""
+        if not self._header:
+            print(self._line(self._columns()))
+            self._header = True
+        print(self._line(self._cells(row)))
+        notes = []
+        if row.verdict == "cannot be judged":
+            unclear, count, share = self._expected.unclear()
+            notes += [
+                f"rounding alone changes outputs by up to {share:.0%} of their range, in"
+                f" {unclear:,} of {count:,} components:",
+                "beyond 1%, a file cannot be judged",
+            ]
+        if not row.of_range <= LOUD:
+            notes.append(f"errs by {row.of_range:.0%} of a component's range: more than 5%")
+        if "int" in row.variant and litert.has_floats(content):
+            notes.append("some operations stay in float: not for integer-only chips")
+        if len(row.metrics) > 1:
+            pairs = zip(row.metrics, self._texts(row), strict=True)
+            notes.append(", ".join(f"{name} {text}" for name, text in pairs))
+        for note in notes:
+            print(f"{'':<13}  {note}")
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        lines = [self._columns(), *(self._cells(row) for row in self.rows.values())]
+        kinds = ["th", *["td"] * len(self.rows)]
+        rows = [
+            "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells)
+            for kind, cells in zip(kinds, lines, strict=True)
+        ]
+        left_out = [
+            f"<p>{html.escape(variant)} not written: {html.escape(reason)}</p>"
+            for variant, (_, reason) in self.left_out.items()
+        ]
+        table = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table>{table}</table>{''.join(left_out)}"
+
+    def columns(self) -> dict[str, dict[str, tuple[float, str]]]:
+        """Return what the variants cost for a picture, see `pictures.compared`."""
+        rows = self.rows
+        columns = {
+            "bytes": {v: (float(row.bytes), f"{row.bytes:,}") for v, row in rows.items()},
+            "microseconds of one run": {
+                v: (1e6 * row.seconds, f"{1e6 * row.seconds:,.0f}") for v, row in rows.items()
+            },
+        }
+        if not self._tasks:
+            columns["largest error, of range"] = {
+                v: (row.of_range, f"{short(100 * row.of_range)}%") for v, row in rows.items()
+            }
+        for name, task in list(self._tasks.items())[:1]:
+            columns[accuracy.WORDS[task.kind]] = {
+                v: (row.metrics[name], accuracy.text(task.kind, row.metrics[name]))
+                for v, row in rows.items()
+            }
+        return columns
+
+    def advice(self) -> str:
+        """Return what the test set says in a sentence, or how to give one."""
+        if not self._tasks:
+            file = f"{self.model.stem()}.test.npz"
+            given = (
+                "test=(x, y)" if self.model.identity == (None, None) else f"--test FILE, or {file}"
+            )
+            return f"To measure accuracy, give a test set: {given}"
+        sizes = {variant: row.bytes for variant, row in self.rows.items()}
+        kept = [variant for variant in sizes if not self.loses(variant)]
+        smallest = min(kept, key=lambda variant: sizes[variant], default=None)
+        whole = sizes[FIRST]
+        if min(sizes.values()) >= whole:
+            return (
+                "No variant is smaller than float32: quantization does not pay for so small a model"
+            )
+        loss = "one point of accuracy"
+        if any(task.kind == "mean_error" for task in self._tasks.values()):
+            loss = (
+                "1% of the mean error" if len(self._tasks) == 1 else f"{loss} or 1% of mean error"
+            )
+        if smallest is None or sizes[smallest] >= whole:
+            return f"No smaller file loses at most {loss}: try more samples to calibrate with"
+        share = sizes[smallest] / whole
+        return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
+
+    def save(self) -> str:
+        """Write the record of the check beside the files, print its path, and return it.
+
+        Raises:
+            Failure: float32 was not added yet, or the file cannot be written.
+        """
+        if FIRST not in self.rows:
+            raise script.Failure("there is nothing to save: add float32 first")
+        name = self.rows[FIRST].path.removesuffix(artifacts.VARIANTS[FIRST].suffix)
+        path = record.write(name, self._fields(name))
+        print(f"saved {path}")
+        return path
+
+    def _fields(self, name: str) -> dict[str, Any]:
+        """Return what the record holds beside its format; paths are as seen from that of NAME."""
+        model, given = self.model, self._samples
+        file, digest = model.identity
+        source = given.source if given.source and os.path.exists(given.source) else None
+        thresholds = {n: t.threshold for n, t in self._tasks.items() if t.threshold is not None}
+        return {
+            "model": {
+                "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
+                "file": file and artifacts.relative(file, name),
+                "sha256": digest,
+            },
+            "compared_with": model.reference.words,
+            "samples": {
+                "file": source and artifacts.relative(source, name),
+                "of": given.total,
+                "compared": given.size(),
+                "calibrated": self.calibrating.size(),
+            },
+            "original": self._named(self.metrics)
+            | ({"threshold": thresholds} if thresholds else {}),
+            "versions": {
+                package: importlib.metadata.version(package)
+                for package in ("tensorflow", "keras", "ai-edge-litert")
+            },
+            "variants": self._variants(),
+            "ranges": record.pack(self._expected.ranges),
+            "runs": record.runs_of(given.runs, self._expected.outputs, self._tolerances),
+        }
+
+    def _variants(self) -> dict[str, dict[str, Any]]:
+        """Return what the record says of each variant."""
+        rows: dict[str, dict[str, Any]] = {
+            variant: {"file": os.path.basename(path), "not_written": reason}
+            for variant, (path, reason) in self.left_out.items()
+        }
+        for variant, row in self.rows.items():
+            rows[variant] = {
+                "file": os.path.basename(row.path),
+                "bytes": row.bytes,
+                "sha256": row.sha256,
+                "dtypes": row.dtypes,
+                "error": record.number(row.error),
+                "of_range": record.number(row.of_range),
+                "seconds": row.seconds,
+                "verdict": row.verdict,
+                "clear": row.clear,
+            } | self._named(row.metrics)
+        return {variant: rows[variant] for variant in artifacts.VARIANTS if variant in rows}
+
+    def _named(self, metrics: dict[str, float]) -> dict[str, Any]:
+        """Return metrics as a record has them: by their kinds, and by outputs where several are."""
+        named: dict[str, Any] = {}
+        for name, metric in metrics.items():
+            value, kind = record.number(metric), self._tasks[name].kind
+            if len(self._tasks) == 1:
+                named[kind] = value
+            else:
+                named.setdefault(kind, {})[name] = value
+        return named
