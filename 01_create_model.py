@@ -53,8 +53,8 @@ model.summary(line_length=48)
 #
 # An update takes microseconds, but Keras's work around all of them takes over a minute. With
 # `steps_per_execution` Keras looks at the model once in a thousand updates, and `jit_compile` has
-# XLA make machine code of them. The same training then takes three seconds. Each `Epoch 1/20` below
-# is a hundred epochs. `verbose=2` prints a line for each, 1 draws a moving bar, 0 prints nothing.
+# XLA compile them to machine code. The same training then takes three seconds. Each `Epoch 1/20`
+# below is a hundred epochs. `verbose=2` prints a line for each, and 1 draws a moving bar.
 
 # %%
 epochs = 2000
@@ -110,9 +110,9 @@ figure = pictures.training(loss, steps, model, _input, _output, test_input, test
 # ## Saving
 #
 # `model.save` writes a **Keras archive**, a zip file of layers, weights and the optimizer's state,
-# with which Python can go on. `model.export` writes a **SavedModel**, which needs neither Python
-# nor Keras. It is a directory: `saved_model.pb` is the computation as a TensorFlow graph, in a
-# Protocol Buffer, and `variables/` has the 31 numbers. Stage 3 converts it. The files appear when
+# from which Python can resume training. `model.export` writes a **SavedModel**, which needs neither
+# Python nor Keras. It is a directory: `saved_model.pb` is the computation as a TensorFlow graph, in
+# a Protocol Buffer, and `variables/` has the 31 numbers. Stage 3 converts it. The files appear when
 # all of them are complete.
 
 # %%

@@ -3,8 +3,8 @@
 # 2. Load the model
 
 Stage 1 saved the model in two formats: a Keras archive for Python, and a SavedModel for everything
-else. Both must predict exactly what the trained model did. We load each, compare, look inside, and
-draw the graph.
+else. Both must give exactly the trained model's predictions. We load each, compare, look inside,
+and draw the graph.
 
 | reads, in `saved_model/` | writes |
 |---|---|
@@ -89,6 +89,7 @@ for i in range(len(weight)):
 # %%
 from litecheck import pictures
 
+picture = None
 with pictures.graph(f"{saved_path}.png") as file:
     picture = tf.keras.utils.plot_model(
         loaded, to_file=file, show_shapes=True, show_layer_names=True,

@@ -3,10 +3,9 @@
 # 3. Convert the model
 
 A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
-use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**: the runtime
-maps it into memory and uses it as it is. The converter translates one into the other, fuses
-operations, and drops what only training needs. Since 2024 TensorFlow Lite is called **LiteRT**; the
-file format kept its name.
+use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**, which the
+runtime uses as it is. The converter translates one into the other, fuses operations, and drops what
+only training needs. Since 2024 TensorFlow Lite is called **LiteRT**. The format kept its name.
 
 A converter can be wrong, and does not check its result. So this stage converts the model four
 ways, runs each file, and compares it with the SavedModel. On the command line, `sh
@@ -14,21 +13,23 @@ convert-tflite.sh` does the first conversion. Its file has the same bytes, but n
 """
 
 # %%
-import litecheck
 from litecheck import script
 
-script.start(reads=["saved_model/my_model"], made_by="python 01_create_model.py")
+files = ["saved_model/my_model", "saved_model/my_model.samples.npy"]
+script.start(reads=files, made_by="python 01_create_model.py")
 with script.quiet_start():
     import tensorflow as tf
 
 # %% [markdown]
 # ## The SavedModel, and typical inputs
 #
-# Typical inputs serve twice. We run the files and the SavedModel on them to compare the outputs.
-# And they **calibrate** full-integer quantization, which must know the range of every value.
+# Typical inputs have two uses. We run the files and the SavedModel on them to compare the outputs.
+# They also **calibrate** full-integer quantization, which must know the range of every value.
 
 # %%
 import numpy as np
+
+import litecheck
 
 saved_path = "saved_model/my_model"
 samples = np.load(f"{saved_path}.samples.npy")
@@ -44,8 +45,8 @@ converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
 tflite_model = converter.convert()
 
 # %% [markdown]
-# Is it still the same model? We run both on all samples. The largest difference is about a
-# thousandth, where outputs are near 20,000: two runtimes add in a different order.
+# Is it still the same model? We run both on all samples. The largest difference is 0.004, where
+# outputs are near 20,000: two runtimes add in a different order.
 
 # %%
 from ai_edge_litert.interpreter import Interpreter
@@ -63,7 +64,7 @@ print(f"largest difference {np.abs(output - expected).max():.2g} of {expected.ma
 # %% [markdown]
 # From now on `check.add` does that, and saves the file only if it passes. How far outputs may
 # differ is measured: the SavedModel runs again with its weights changed by a millionth. A float32
-# file that is off by more than ten times that change (and 1e-4 of the range) is refused.
+# file that is off by more than ten times that change plus 1e-4 of the range is refused.
 
 # %%
 check.add("float32", tflite_model, "saved_model/my_model.tflite")
@@ -86,8 +87,8 @@ check.add("float16", tflite_quant_model, "saved_model/my_model.quant.tflite")
 # ## Dynamic-range quantization
 #
 # The weights become int8, with a scale for each unit of a layer. Values between the operations are
-# quantized in each run, by their range in that run. Arrays of less than 1,024 weights stay float32,
-# so this file is the float32 file again.
+# quantized in each run, by their range in that run. Arrays of fewer than 1,024 weights stay as they
+# are, so here this file is the float32 file again.
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
@@ -99,7 +100,7 @@ check.add("dynamic range", converter.convert(), "saved_model/my_model.dynamic.tf
 #
 # Everything is int8, input and output too, so a processor without floating point can run it. The
 # ranges are fixed now: the converter runs the model on a **representative dataset**, and notes the
-# smallest and the largest of each value. What is outside will be clipped.
+# smallest and the largest number that each value takes. What is outside will be clipped.
 
 
 # %%
@@ -124,8 +125,8 @@ check.save()
 # where stage 1 trained 31. Nothing stands between the layers, so the converter carried the first
 # layer's ten biases through the second. They became one number, the intercept of stage 1.
 #
-# Full integer holds integers $q$ with a scale: $\text{real} = \text{scale} \cdot q$. A unit of the
-# first layer has one weight and its own scale, so that weight is 127 or -127.
+# In the full-integer file, weights are integers $q$ with a scale: $\text{real} = \text{scale} \cdot
+# q$. A unit of the first layer has one weight and its own scale, so that weight is 127 or -127.
 
 # %%
 from litecheck import inside, litert, pictures
@@ -136,7 +137,7 @@ for variant in ["float32", "full integer"]:
     for operation in contents[variant].operations:
         print(f"{variant}: {operation.name}")
         for weights in operation.weights:
-            print(f"  {weights} {weights.values.ravel()}")
+            print(f"  {weights}\n    {weights.values.ravel()}")
             if weights.scales is not None:
                 print(f"    * {weights.scales}")
 pictures.graphs(contents, "saved_model/my_model.graphs.png")  # a notebook shows it
@@ -170,5 +171,5 @@ pictures.save(figure, "saved_model/my_model.variants.png")
 #
 # - `samples = np.arange(0, 600, 6, dtype="float32")[:, None]`: x = 500 is no longer clipped, but
 #   256 steps reach three times as far. One is 233 instead of 78, and the largest error 339.
-# - `Dense(1024)` in stage 1: float16 takes 63%, and dynamic range *more*, 165%, because each of the
+# - `Dense(1024)` in stage 1: float16 takes 63%, and dynamic range *more*, 166%, because each of the
 #   1,024 units has its own scale and zero point. Undo it, and run both stages again.

@@ -87,8 +87,8 @@ print(f"one run takes {seconds * 1e6:,.1f} us, the median of {count:,}")
 # ## One number through the integers
 #
 # The full-integer file divides $x = 150$ by its input's scale and rounds, so it computes with
-# 0.78039 · 192 = 149.835. Its output has steps of 78.0588. 14,988.5 would be 192.02 of them, so the
-# output is 192, stored as 64, which stands for 14,987. An x above 199 is clipped to 127.
+# 0.78039 · 192 = 149.835. There the line is at 14,988.5, which is 192.02 of the output's steps of
+# 78.0588. So the output is step 192, stored as 64, which stands for 14,987.
 
 # %%
 integers = Interpreter(model_path="saved_model/my_model.int8.tflite")
@@ -129,9 +129,9 @@ for path in files:
 # | a processor with floating point | float32 | exact |
 # | the same, to save bytes | dynamic range | a quarter of them, and no samples are needed |
 # | the same, to save time | full integer | half of it, for MobileNetV2 |
-# | a phone's GPU | float16 | half of the bytes, and it computes so anyway |
+# | a phone's GPU | float16 | half of the bytes, and most GPUs compute in float16 anyway |
 # | an integer-only chip, a microcontroller | full integer | no floating point, little room |
-# | a browser | dynamic range | it refuses inputs of int8 |
+# | a browser | dynamic range | LiteRT.js refuses int8 inputs |
 #
 # ## Try next
 #

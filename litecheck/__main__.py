@@ -71,7 +71,7 @@ def requirements() -> str:
         needed = importlib.metadata.requires("litecheck") or []
     except importlib.metadata.PackageNotFoundError:
         return "-r requirements.txt"
-    return script.joined([each.split(";")[0].strip() for each in needed])
+    return script.joined([each.split(";")[0] for each in needed if "extra" in each])
 
 
 def main() -> None:

@@ -82,23 +82,23 @@ def extended(outputs: Arrays, labels: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def metrics(tasks: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
+def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
     """Return the metric of each output with labels, from the outputs of all runs in their order.
 
     Args:
-        tasks: see `tasks`.
+        of: what to count at each output, see `tasks`.
         outputs: an iterable of dicts from names of outputs to arrays; none is kept.
     """
-    totals, numbers = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0)
-    starts = dict.fromkeys(tasks, 0)
-    for run in outputs if tasks else []:
-        for name, task in tasks.items():
+    totals, numbers = dict.fromkeys(of, 0.0), dict.fromkeys(of, 0)
+    starts = dict.fromkeys(of, 0)
+    for run in outputs if of else []:
+        for name, task in of.items():
             values = np.atleast_1d(run[name])
             part, counted = count(task, values, starts[name])
             totals[name] += part
             numbers[name] += counted
             starts[name] += len(values)
-    return {name: totals[name] / numbers[name] for name in tasks}
+    return {name: totals[name] / numbers[name] for name in of}
 
 
 def threshold(outputs: np.ndarray) -> float:

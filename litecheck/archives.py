@@ -109,14 +109,14 @@ def weights(model: keras.Model) -> list[list[np.ndarray]]:
 
 
 def call(
-    model: keras.Model, values: Sequence[Any], weights: Sequence[Sequence[Any]]
+    model: keras.Model, values: Sequence[Any], variables: Sequence[Sequence[Any]]
 ) -> dict[str, tf.Tensor]:
     """Call a model in inference mode.
 
     Args:
         model: a Keras model.
         values: a list of tensors or arrays, in the order of its flattened inputs.
-        weights: what stands for its trainable and for its other variables, in their order: two
+        variables: what stands for its trainable and for its other variables, in their order: two
             lists of tensors or arrays.
 
     Returns:
@@ -126,7 +126,7 @@ def call(
     packed = keras.tree.pack_sequence_as(inputs(model), values)
     scope = re.sub(r"\W", "_", model.name, flags=re.ASCII)  # TensorFlow takes no other letters
     with keras.name_scope(re.sub("^_", "model_", scope)):
-        outputs, _ = model.stateless_call(*weights, packed, training=False)
+        outputs, _ = model.stateless_call(*variables, packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):
         name = "_".join(map(str, path or (0,)))

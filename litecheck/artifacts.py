@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from litecheck import script
 
@@ -33,20 +33,14 @@ VARIANTS = {
 ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
 
 
+def as_text(given: Any) -> Any:
+    """Return a `pathlib.Path` as a text, and anything else as it is."""
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
+
+
 def is_archive(path: str) -> bool:
     """Return whether a path is that of a Keras archive, by its suffix."""
     return path.lower().endswith(ARCHIVES)
-
-
-def require_archive(path: str) -> None:
-    """Raise `Failure` if a Keras archive is not there, or something else is."""
-    if not is_archive(path) and os.path.isdir(path):
-        archive = f"{stem(path)}.keras"
-        message = f"{path} is a directory, not a Keras archive or a .tflite file"
-        if os.path.isfile(archive):
-            message += f": {script.command('look', archive)}"
-        raise script.Failure(message)
-    require_file(path)
 
 
 def require_model(path: str) -> None:
@@ -57,11 +51,25 @@ def require_model(path: str) -> None:
         raise script.Failure(
             f"{path} is converted already. To run it: {script.command('run', path)}"
         )
-    elif not os.path.isfile(f"{_bare(path)}/saved_model.pb"):
+    elif not is_model(path):
         kind = "is not a model" if os.path.exists(path) else "is missing"
-        raise script.Failure(
-            f"{path} {kind}: name a Keras archive (.keras, .h5) or the directory of a SavedModel"
-        )
+        remedy = ": name a Keras archive (.keras, .h5) or the directory of a SavedModel"
+        raise script.Unreadable(f"{path} {kind}", remedy)
+
+
+def is_model(path: str) -> bool:
+    """Return whether a SavedModel or a Keras archive is there."""
+    return os.path.isfile(path if is_archive(path) else f"{_bare(path)}/saved_model.pb")
+
+
+def require_tflite(path: str) -> None:
+    """Raise `Failure` if a `.tflite` file is not there, or something else is."""
+    if is_model(path):
+        convert = script.command("convert", path)
+        raise script.Failure(f"{path} is not converted yet. Convert it first: {convert}")
+    if os.path.isdir(path):
+        raise script.Failure(f"{path} is a directory: name a .tflite file")
+    require_file(path)
 
 
 def require_file(path: str) -> None:

@@ -26,7 +26,8 @@ def convert(
 
     Samples and a test set that lie beside the model are found.
     """
-    opened = models.load(model, name, signature, batch)
+    model = artifacts.as_text(model)
+    opened = models.load(model, artifacts.as_text(name), signature, batch)
     print(f"model {opened.path.removeprefix('the model ')}, signature {opened.source.signature}")
     if isinstance(model, str):
         given = samples.find(opened.stem(), "samples") if given is None else given

@@ -127,13 +127,13 @@ def affine(scale: float, zero_point: int) -> str:
 
 def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tensor:
     """Return a `Tensor` of the schema's object, its dtype's name, and its bytes if it has any."""
-    values = None
+    values, sizes = None, () if tensor.shape is None else tensor.shape
     if stored is not None:
         try:
-            values = np.frombuffer(bytes(stored), dtype).reshape(tensor.shape)
+            values = np.frombuffer(bytes(stored), dtype).reshape(sizes)
         except (TypeError, ValueError):  # texts, or numbers of 4 bits: only their bytes are known
             values = np.frombuffer(bytes(stored), np.uint8)
-    shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    shape = sizes if tensor.shapeSignature is None else tensor.shapeSignature
     quantized = tensor.quantization
     return Tensor(
         number,

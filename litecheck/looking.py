@@ -33,10 +33,13 @@ def look(path: str) -> None:
 
 def _look_inside(path: str) -> None:
     """Print the operations of a `.tflite` file, with dtype, shape and bytes of what they hold."""
-    artifacts.require_file(path)
+    artifacts.require_tflite(path)
     with litert.explained(path):
         runner = litert.Runner(path)
-    content = inside.read(path)
+    try:
+        content = inside.read(path)
+    except Exception as error:  # a damaged file can make the reader raise almost anything
+        raise script.Failure(f"{path} is damaged: {script.brief(error)}") from error
     print(f"model {path}, {content.size:,} bytes")
     for kind, tensors in [("input ", runner.inputs), ("output", runner.outputs)]:
         for name, tensor in tensors.items():
@@ -106,8 +109,9 @@ def _print_weights(weights: Sequence[tuple[str, np.ndarray]]) -> None:
     for name, values in weights:
         head = f"  {name} {values.dtype.name} {values.shape}"
         if values.size <= 20 or values.dtype.kind not in "fiu":
-            print(f"{head} {' '.join(str(values.ravel()[:20]).split())}")
-            continue
-        print(f"{head} min {values.min():.4g} mean {values.mean():.4g} max {values.max():.4g}")
-        if not np.isfinite(values).all():
+            shown = str(values.ravel()[:20]).replace("\n", "\n    ")
+            print(f"{head}\n    {shown}")
+        else:
+            print(f"{head} min {values.min():.4g} mean {values.mean():.4g} max {values.max():.4g}")
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
             print("    holds NaN or infinity: the training diverged")

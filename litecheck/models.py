@@ -65,12 +65,15 @@ def load(
     Raises:
         Failure: it cannot be loaded, has no such signature, or does not take that batch.
     """
+    if keras.config.backend() != "tensorflow":
+        raise script.Failure(
+            f"Keras computes with {keras.config.backend()} here: save the model, and convert the"
+            f" archive: {script.command('convert', 'MODEL.keras')}"
+        )
     if not isinstance(model, str):
         return _of_keras(model, name, signature, batch)
     artifacts.require_model(model)
-    if name and os.path.basename(name) in ("", ".", ".."):  # a directory
-        name = os.path.join(name, os.path.basename(artifacts.stem(model)))
-    name = (name or artifacts.stem(model)).removesuffix(".tflite")
+    name = _name(name, artifacts.stem(model))
     identity = artifacts.identity(model)
     if artifacts.is_archive(model):
         if signature:
@@ -82,12 +85,10 @@ def load(
     directory, loaded, function, key = _open(model, signature, name)
     served = SignatureReference(model, loaded, function, key)
     archive = f"{artifacts.stem(model)}.keras"
-    specs = list(function.structured_input_signature[1].values())
-    if _is_recurrent(function, specs) and not signature and os.path.isfile(archive):
+    source = signature_source(model, directory, loaded, function, key, name, batch)
+    if source.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
         source = keras_source(_loaded(archive), archive, name, batch, like=function)
-    else:
-        source = signature_source(model, directory, loaded, function, key, name, batch)
     return Model(model, name, identity, source, served)
 
 
@@ -95,6 +96,9 @@ def _of_keras(
     model: keras.Model, name: str | None, signature: str | None, batch: int | None
 ) -> Model:
     """Open a Keras model in memory; see `load`."""
+    if not isinstance(model, keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise script.Failure(f"a model of the kind {kind}: give a keras.Model, or a path")
     path = f"the model {model.name}"
     if signature:
         raise script.Failure(f"{path} has no signatures: omit signature")
@@ -103,9 +107,21 @@ def _of_keras(
             f'{path} has no inputs of its own: call model.export("{model.name}"), and convert that'
         )
     reference = KerasReference(path, model)
-    name = name or model.name
+    name = _name(name, model.name)
     source = keras_source(reference.keras(), path, name, batch)
     return Model(path, name, (None, None), source, reference)
+
+
+def _name(given: str | None, default: str) -> str:
+    """Return after which path files are named: a given one, or the default's in a given directory.
+
+    Args:
+        given: a path without suffix, a directory that ends with a separator, or None.
+        default: a path.
+    """
+    if given and os.path.basename(given) in ("", ".", ".."):
+        return os.path.join(given, os.path.basename(default))
+    return (given or default).removesuffix(".tflite")
 
 
 class Source:
@@ -119,6 +135,7 @@ class Source:
         outputs: the same of its outputs.
         ops: the operations in its graph.
         half: whether it computes in float16.
+        recurrent: whether it has recurrent layers, and its batch size varies.
         is_saved: whether a SavedModel was given.
     """
 
@@ -134,8 +151,13 @@ class Source:
         self.directory, self.signature = "", KEY
         self.inputs = {spec.name: _input(spec) for spec in specs}
         self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
-        nodes = _nodes(function)
+        graph = function.graph.as_graph_def()
+        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
         self.ops = {node.op for node in nodes}
+        # Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their
+        # shape, and does with a batch of one.
+        varying = any(spec.shape[:1] == [None] for spec in specs)
+        self.recurrent = varying and "TensorListReserve" in self.ops
         half = tf.float16.as_datatype_enum
         self.half = any(node.attr["T"].type == half for node in nodes if "T" in node.attr)
 
@@ -414,12 +436,11 @@ def keras_source(
         )
     with script.doing("tracing it in inference mode"):
         function, specs = _traced(model, path, batch, like)
-        concrete = function.get_concrete_function()
-        if _is_recurrent(concrete, specs):
+        source = Source(path, function.get_concrete_function(), specs, is_saved=False)
+        if source.recurrent:
             print("recurrent: the batch is fixed to 1; other sizes vary as before")
             function, specs = _traced(model, path, 1, like)
-            concrete = function.get_concrete_function()
-    source = Source(path, concrete, specs, is_saved=False)
+            source = Source(path, function.get_concrete_function(), specs, is_saved=False)
     with script.doing("saving it for the converter"):
         source.save(function, model, name)
     return source
@@ -546,10 +567,11 @@ def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, s
         loaded = tf.saved_model.load(directory)
         loaded.copy = copy
     except Exception as error:  # a damaged file can make TensorFlow raise almost anything
-        message = f"{path} cannot be loaded: {script.brief(error).rstrip('.')}. Save it again"
         if re.search(r"[][*?]", directory):
             message = f"{path} cannot be loaded: rename it without [ ] * ?"
-        raise script.Failure(message) from error
+            raise script.Failure(message) from error
+        reason = f"{path} cannot be loaded: {script.brief(error).rstrip('.')}"
+        raise script.Unreadable(reason, ". Save it again") from error
     signatures = loaded.signatures
     key = signature or (next(iter(signatures)) if len(signatures) == 1 else KEY)
     if key not in signatures:
@@ -598,22 +620,6 @@ def _worth_freezing(function: Any, ops: set[str]) -> bool:
     if len(variables) < MANY or resources > len(variables) or ops & BRANCHES:
         return False
     return sum(v.dtype.size * (v.shape.num_elements() or LARGE) for v in variables) <= LARGE
-
-
-def _nodes(function: Any) -> list[Any]:
-    """Return the nodes of a function's graph, and of the functions in it."""
-    graph = function.graph.as_graph_def()
-    return [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
-
-
-def _is_recurrent(function: Any, specs: Sequence[tf.TensorSpec]) -> bool:
-    """Return whether a function has recurrent layers, and its batch size varies.
-
-    Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their shape, and
-    does with a batch of one.
-    """
-    varying = any(spec.shape[:1] == [None] for spec in specs if spec.shape.rank is not None)
-    return varying and any(node.op == "TensorListReserve" for node in _nodes(function))
 
 
 def _spec(name: str, shape: Any, dtype: Any, batch: int | None = None) -> tf.TensorSpec:

@@ -31,7 +31,7 @@ def _axes(**settings: Any) -> tuple[Any, Any, Any]:
 
 def training(
     losses: Sequence[float],
-    steps: int,
+    updates: int,
     model: Callable[[np.ndarray], Any],
     x: np.ndarray,
     y: np.ndarray,
@@ -42,7 +42,7 @@ def training(
 
     Args:
         losses: the mean loss of each epoch.
-        steps: the updates in an epoch.
+        updates: how many updates an epoch has.
         model: a function of float32 (n, 1), such as the Keras model.
         x: the inputs of the training data, (n, 1).
         y: its outputs, (n, 1).
@@ -50,8 +50,7 @@ def training(
         predicted: the model's outputs for these, (m, 1).
     """
     figure, left, right = _axes()
-    updates = steps * np.arange(1, len(losses) + 1)
-    left.semilogy(updates, losses, "o-", color=BLUE)
+    left.semilogy(updates * np.arange(1, len(losses) + 1), losses, "o-", color=BLUE)
     left.set(xlabel="updates", ylabel="mean squared error of an epoch", xlim=(0, None))
 
     line = np.array([[0], [210]], dtype="float32")
@@ -85,7 +84,7 @@ def variants(
         right.barh(variant, sizes[variant], color=color)
         right.text(sizes[variant], variant, f" {sizes[variant]:,}", va="center")
     left.set(xlabel="x", ylabel="prediction", xlim=(0, 600), ylim=(0, 62000))
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper left", handlelength=1.2)
     right.set(xlabel="bytes", xlim=(0, 1.25 * max(sizes.values())))
     right.invert_yaxis()
     return figure
@@ -119,8 +118,9 @@ def steps(tensor: inside.Tensor, x: float) -> Figure:
         above.set_xticks(real[labelled], q[labelled])
         above.spines["top"].set_visible(False)
     whole, close = axes
-    whole.text(real[0] - margin / 2, 0.5, "clipped:\n-128", ha="center", va="center")
-    whole.text(real[-1] + margin / 2, 0.5, "clipped:\n127", ha="center", va="center")
+    for place, integer in [(real[0] - margin / 2, -128), (real[-1] + margin / 2, 127)]:
+        whole.text(place, 0.55, "clipped:", ha="center", va="bottom")
+        whole.text(place, 0.45, f"{integer}", ha="center", va="top")
     means = f"real = {inside.affine(round(float(scale), 5), int(tensor.zero_points[0]))}"
     whole.set_title(f"256 integers q (above) and their real numbers (below): {means}", pad=8)
     close.set_title(f"{x} is stored as {q[nearest]}, which stands for {real[nearest]:.3f}", pad=8)

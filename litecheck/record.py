@@ -6,6 +6,7 @@ objects of a dtype, a shape, and base64 of their little-endian bytes.
 """
 
 import base64
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -48,10 +49,10 @@ def pack(arrays: Arrays) -> dict[str, Any]:
     return {name: packed(array) for name, array in arrays.items()}
 
 
-def _unpack(packed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _unpack(objects: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of what `pack` returned."""
     arrays = {}
-    for name, part in packed.items():
+    for name, part in objects.items():
         dtype = np.dtype(part["dtype"]).newbyteorder("<")
         content = base64.b64decode(part["base64"], validate=True)
         arrays[name] = np.frombuffer(content, dtype).reshape(part["shape"])
@@ -122,7 +123,7 @@ class Entry(NamedTuple):
         """Return how to convert the model again."""
         if self.fields["model"]["file"] is None:
             return "convert the model again, with litecheck.convert in your program"
-        return f"convert the model again: {script.command('convert', self.source())}"
+        return _convert(self.source(), self.path.removesuffix(SUFFIX))
 
 
 def find(path: str) -> Entry | None:
@@ -132,24 +133,23 @@ def find(path: str) -> Entry | None:
         Failure: the record is damaged, or of another format.
     """
     whole, name = os.path.splitext(path)[0], os.path.basename(path)
+    suffixes = {variant.suffix for variant in artifacts.VARIANTS.values()}
     for model in (whole, os.path.splitext(whole)[0]):
-        file = f"{model}{SUFFIX}"
-        if not os.path.isfile(file):
-            old = f"{model}{OLD_SUFFIX}"
-            if os.path.isfile(old):
-                raise script.Failure(f"{old} is a record of an older version: {_again(model)}")
-            continue
-        fields = _read(file, model)
-        for variant, row in fields["variants"].items():
-            if row["file"] == name:
-                return Entry(file, fields, variant)
-        suffixes = {variant.suffix for variant in artifacts.VARIANTS.values()}
-        if name.removeprefix(os.path.basename(model)) in suffixes:  # tried earlier only
-            return Entry(file, fields, None)
+        file, old = f"{model}{SUFFIX}", f"{model}{OLD_SUFFIX}"
+        ours = name.removeprefix(os.path.basename(model)) in suffixes
+        if os.path.isfile(file):
+            fields = _read(file)
+            for variant, row in fields["variants"].items():
+                if row["file"] == name:
+                    return Entry(file, fields, variant)
+            if ours:  # tried earlier only
+                return Entry(file, fields, None)
+        elif ours and os.path.isfile(old):
+            raise script.Failure(f"{old} is a record of an older version: {_again(old)}")
     return None
 
 
-def _read(file: str, model: str) -> dict[str, Any]:
+def _read(file: str) -> dict[str, Any]:
     """Return the fields of a record, of which those of the model and the variants are as they must.
 
     Raises:
@@ -159,28 +159,45 @@ def _read(file: str, model: str) -> dict[str, Any]:
         with open(file, encoding="utf-8") as content:
             fields = json.load(content)
         if fields.get("format") != FORMAT:
-            message = f"{file} is a record of another version: {_again(model)}"
+            message = f"{file} is a record of another version: {_again(file)}"
             raise script.Failure(message)
         source = fields["model"]
         kinds = {type(source[key]) for key in ("file", "sha256")}
         if type(source["path"]) is not str or kinds not in ({str}, {type(None)}):
             raise TypeError
-        fields["original"].get("threshold")
+        thresholds = fields["original"].get("threshold", {}).values()
+        if not all(type(value) in (int, float) for value in thresholds):
+            raise TypeError
         if not all(type(row["file"]) is str for row in fields["variants"].values()):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise script.Failure(f"{file} is damaged: {_again(model)}") from error
+        raise script.Failure(f"{file} is damaged: {_again(file)}") from error
     return fields
 
 
-def _again(model: str) -> str:
-    """Return how to make a record again that does not say of which model it is."""
-    archive = next(
-        (f"{model}{end}" for end in artifacts.ARCHIVES if os.path.isfile(model + end)), ""
-    )
-    if archive or os.path.isfile(f"{model}/saved_model.pb"):
-        return f"convert the model again: {script.command('convert', archive or model)}"
+def _again(file: str) -> str:
+    """Return how to make a record again that is damaged, or of another version.
+
+    The model is the one that it names, if that can be read and is there, or one beside it.
+    """
+    name = file.removesuffix(SUFFIX).removesuffix(OLD_SUFFIX)
+    found = [*(f"{name}{end}" for end in artifacts.ARCHIVES), name]
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
+        open(file, encoding="utf-8") as content,
+    ):
+        path = os.path.join(os.path.dirname(file), json.load(content)["model"]["path"])
+        found.insert(0, os.path.normpath(path))
+    for source in filter(artifacts.is_model, found):
+        return _convert(source, name)
     return f"convert the model again where it is: {script.command('convert', 'MODEL')}"
+
+
+def _convert(source: str, name: str) -> str:
+    """Return how to convert a model to the files of NAME again."""
+    same = os.path.normpath(artifacts.stem(source)) == os.path.normpath(name)
+    output = [] if same else ["--output", name]
+    return f"convert the model again: {script.command('convert', source, *output)}"
 
 
 def threshold(path: str) -> dict[str, float]:

@@ -10,7 +10,8 @@ from litecheck import accuracy, artifacts, inside, litert, record, samples, scri
 
 def run(path: str, given: samples.Given) -> dict[str, np.ndarray]:
     """Run a `.tflite` file, and return its outputs by name; see `litecheck.run`."""
-    artifacts.require_file(path)
+    path, given = artifacts.as_text(path), artifacts.as_text(given)
+    artifacts.require_tflite(path)
     with litert.explained(path):
         runner = litert.Runner(path)
     runs, left = samples.for_deployment(given, _takes(runner), path)
@@ -33,7 +34,7 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
         Failure: LiteRT refuses the file or its inputs, or it computes something else than the
             trained model.
     """
-    artifacts.require_file(path)
+    artifacts.require_tflite(path)
     with litert.explained(path):
         runner = litert.Runner(path)
     print(f"model  {path}")

@@ -17,7 +17,7 @@ COMPARED, CALIBRATING = 1000, 100  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, MANY = 16, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
-ARRAYS = "samples"  # the source of samples that were given as arrays
+ARRAYS = "the set of samples"  # the source of samples that were given as arrays
 
 
 class Input(NamedTuple):
@@ -128,7 +128,7 @@ def read(given: Given, names: Sequence[str]) -> Arrays:
         Arrays by name.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        Failure: there is no such file.
         ValueError: the file is damaged, needs a pickle, or lacks an array.
     """
     content = _load(given)
@@ -152,8 +152,9 @@ def _load(given: Given) -> np.ndarray | Arrays:
     try:
         content = np.load(given, allow_pickle=False)
         return content if isinstance(content, np.ndarray) else dict(content)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        message = f"{given} is missing: name a .npy or .npz file that exists"
+        raise script.Failure(message) from error
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
@@ -171,8 +172,7 @@ def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Sa
         inputs: what the model takes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Failure: the file is damaged, or its names, shapes or dtypes do not fit the model.
+        Failure: the file is missing or damaged, or its names, shapes or dtypes do not fit.
     """
     source = given if isinstance(given, str) else ARRAYS
     with _fitting(source, model, inputs):
@@ -209,8 +209,7 @@ def test_set(
         The samples, and the labels by the names of outputs, in their order.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Failure: the file is damaged, or what it holds does not fit the model.
+        Failure: the file is missing or damaged, or what it holds does not fit the model.
     """
     source = given if isinstance(given, str) else "the test set"
     with _fitting(source, model, inputs):
@@ -274,8 +273,7 @@ def for_deployment(
         since they are too few for a run.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Failure: the file is damaged, or its names, dtypes or numbers of samples do not fit.
+        Failure: the file is missing or damaged, or its names, dtypes or numbers do not fit.
     """
     source = given if isinstance(given, str) else ARRAYS
     with _fitting(source, model, inputs):

@@ -54,6 +54,21 @@ class Failure(Exception):
     """
 
 
+class Unreadable(Failure):
+    """A model that is missing or damaged.
+
+    A script that knows the command which makes the model says that in place of what to do next.
+
+    Attributes:
+        reason: what is wrong.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        """Take what is wrong and what to do next, with the punctuation between them."""
+        super().__init__(f"{reason}{remedy}")
+        self.reason = reason
+
+
 def in_notebook() -> bool:
     """Return whether cells are run one by one: by a kernel, by PyCharm's console, or typed in.
 
@@ -139,12 +154,13 @@ def _report(
     trace: TracebackType | None,
 ) -> None:
     """Print an exception: one that the user can fix in its own words, any other with its trace."""
-    file = _unreadable(trace, reads)
+    file, remedy = _unreadable(trace, reads), f"Make it again with: {made_by}"
     if issubclass(kind, ModuleNotFoundError):
         print(f"{program}: {brief(error)}: run pip install {install}", file=sys.stderr)
     elif file and not issubclass(kind, Failure):
-        remedy = f"Make it again with: {made_by}"
         print(f"{program}: {file} cannot be read: {brief(error)}\n{remedy}", file=sys.stderr)
+    elif isinstance(error, Unreadable) and made_by:
+        print(f"{program}: {error.reason}\n{remedy}", file=sys.stderr)
     elif issubclass(kind, Failure | OSError):
         print(f"{program}: {error}", file=sys.stderr)
     else:
@@ -156,7 +172,9 @@ def _unreadable(trace: TracebackType | None, reads: Collection[str]) -> str | No
 
     This package reports what it cannot read itself.
     """
-    frames = [frame for frame, _ in traceback.walk_tb(trace)][1:]  # the first is the script's own
+    frames: list[FrameType] = []
+    for frame, _ in traceback.walk_tb(trace):  # those after the script's own
+        frames = [] if frame.f_globals.get("__name__") == "__main__" else [*frames, frame]
     if frames and frames[0].f_globals.get("__package__") == __package__:
         return None
     for frame in frames:

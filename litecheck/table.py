@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from litecheck import accuracy, artifacts, litert, models, record, samples, script, verdict
+from litecheck import accuracy, artifacts, litert, models, record, script, verdict
+from litecheck.samples import Given, Samples, at_random, for_calibration, test_set
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
-Test = str | tuple[samples.Given, samples.Given]  # a file, or inputs and labels
+Test = str | tuple[Given, Given]  # a file, or inputs and labels
 
 
 class Row(NamedTuple):
@@ -84,7 +85,7 @@ class Check:
 
     Attributes:
         model: the `models.Model`.
-        calibrating: the `samples.Samples` for a representative dataset.
+        calibrating: the `Samples` for a representative dataset.
         rows: a dict from the variants that were saved to their `Row`.
         left_out: a dict from the other variants to their paths and why they were not saved.
         metrics: the original's accuracy or mean error on the test set, by outputs.
@@ -93,7 +94,7 @@ class Check:
     def __init__(
         self,
         model: Any,
-        samples: samples.Given | None = None,
+        samples: Given | None = None,
         test: Test | None = None,
     ) -> None:
         """Run the model on the samples, and print what files are compared with.
@@ -112,6 +113,7 @@ class Check:
             >>> check.add("float32", converter.convert(), "my_model.tflite")
             >>> check.save()
         """
+        model, samples, test = map(artifacts.as_text, (model, samples, test))
         self.model = model if isinstance(model, models.Model) else models.load(model)
         self.rows: dict[str, Row] = {}
         self.left_out: dict[str, tuple[str, str]] = {}
@@ -124,24 +126,24 @@ class Check:
             self._run_original(compared, labels, test)
         self._print_heading(typical, labels)
 
-    def _typical(self, given: samples.Given | None) -> samples.Samples:
+    def _typical(self, given: Given | None) -> Samples:
         """Return the typical inputs, random ones if none are given."""
         inputs = self.model.source.inputs
         if given is None:
-            return samples.at_random(inputs)
-        return samples.for_calibration(given, self.model.path, inputs)
+            return at_random(inputs)
+        return for_calibration(given, self.model.path, inputs)
 
     def _compared(
-        self, typical: samples.Samples, test: Test | None
-    ) -> tuple[samples.Samples, dict[str, np.ndarray]]:
+        self, typical: Samples, test: Test | None
+    ) -> tuple[Samples, dict[str, np.ndarray]]:
         """Return the inputs on which files are compared, and labels."""
         if test is None:
             return typical, {}
         source = self.model.source
-        return samples.test_set(test, self.model.path, source.inputs, list(source.outputs))
+        return test_set(test, self.model.path, source.inputs, list(source.outputs))
 
     def _run_original(
-        self, compared: samples.Samples, labels: dict[str, np.ndarray], test: Test | None
+        self, compared: Samples, labels: dict[str, np.ndarray], test: Test | None
     ) -> None:
         """Run the model on what is compared, and measure how far rounding may move its outputs."""
         reference = self.model.reference
@@ -180,7 +182,7 @@ class Check:
             rest = self.model.reference.outputs(self._rest, together=together)
         return accuracy.metrics(self._tasks, itertools.chain(self._expected.outputs, rest))
 
-    def _print_heading(self, typical: samples.Samples, labels: dict[str, np.ndarray]) -> None:
+    def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
         """Print what files are compared with, and on which samples."""
         print(f"compared with {self.model.reference.words}")
         print(f"on {self._samples}")
@@ -208,10 +210,16 @@ class Check:
         Raises:
             Failure: float32 computes something else, or was not added yet.
             ValueError: there is no such variant.
+            TypeError: the content is not bytes.
         """
         if variant not in artifacts.VARIANTS:
             known = ", ".join(artifacts.VARIANTS)
             raise ValueError(f"{variant!r} is no variant: it is one of {known}")
+        if not isinstance(tflite_model, bytes | bytearray):
+            kind = type(tflite_model).__name__
+            raise TypeError(
+                f"{variant} is a {kind}, not bytes: give what converter.convert() returns"
+            )
         if variant != FIRST and not self._float32:
             raise script.Failure(
                 f"{variant} is not compared, because float32 was not verified: add float32 first"
@@ -453,8 +461,8 @@ class Check:
         share = sizes[smallest] / whole
         return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
 
-    def save(self) -> str:
-        """Write the record of the check beside the files, print its path, and return it.
+    def save(self) -> None:
+        """Write the record of the check beside the files, and print its path.
 
         Raises:
             Failure: float32 was not added yet, or the file cannot be written.
@@ -464,7 +472,6 @@ class Check:
         name = self.rows[FIRST].path.removesuffix(artifacts.VARIANTS[FIRST].suffix)
         path = record.write(name, self._fields(name))
         print(f"saved {path}")
-        return path
 
     def _fields(self, name: str) -> dict[str, Any]:
         """Return what the record holds beside its format; paths are as seen from that of NAME."""

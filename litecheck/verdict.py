@@ -171,35 +171,31 @@ def _measure(
     return tolerance, np.where(span > 0, span, 1.0)
 
 
-def compare(given: Sequence[Arrays], expected: Expected) -> Same:
+def compare(given: Sequence[Arrays], reference: Expected) -> Same:
     """Return the `Same` of given outputs and the `Expected` ones."""
-    for name, first in expected.outputs[0].items():
-        for index, (run, true) in enumerate(zip(given, expected.outputs, strict=True)):
+    for name in reference.outputs[0]:
+        for index, (run, true) in enumerate(zip(given, reference.outputs, strict=True)):
             reason = ""
             if run.keys() != true.keys():
                 reason = f"its outputs are {', '.join(run)}, not {', '.join(true)}"
-            elif _kind(run[name]) != _kind(first):
-                reason = f"output {name} is {_kind(run[name])}, not {_kind(first)}"
-            elif run[name].shape != true[name].shape:
-                shapes = f"has the shape {run[name].shape}, not {true[name].shape}"
-                reason = f"output {name} of sample {expected.ids[index][0]} {shapes}"
+            elif _unlike(run[name], true[name]):
+                sample = reference.ids[index][0]
+                reason = f"output {name} of sample {sample} {_unlike(run[name], true[name])}"
             if reason:
                 return Same(np.inf, np.inf, reason, reason)
-    error, of_range = 0.0, 0.0
-    differences: list[str] = []
-    broken: list[str] = []
-    for name in expected.outputs[0]:
-        worst = Worst(expected, name)
+    error, of_range, difference, broken = 0.0, 0.0, "", ""
+    for name in reference.outputs[0]:
+        worst = Worst(reference, name)
         for index, run in enumerate(given):
             worst.see(index, run[name])
         error, of_range = max(error, worst.error), max(of_range, worst.of_range)
-        differences += worst.difference()
-        broken += worst.difference() if worst.lost else []
-    return Same(error, of_range, "".join((broken + differences)[:1]), "".join(broken[:1]))
+        difference = difference or worst.difference()
+        broken = broken or (worst.difference() if worst.lost else "")
+    return Same(error, of_range, broken or difference, broken)
 
 
 def device_tolerances(
-    given: Sequence[Arrays], expected: Expected, scales: Mapping[str, float], count: int
+    given: Sequence[Arrays], reference: Expected, scales: Mapping[str, float], count: int
 ) -> list[dict[str, np.ndarray]]:
     """Return how far a device's outputs may be from the expected ones.
 
@@ -211,7 +207,7 @@ def device_tolerances(
 
     Args:
         given: a file's outputs where it was converted.
-        expected: the expected ones.
+        reference: the expected ones.
         scales: a dict from outputs to the scale of their integers, 0 for others.
         count: for how many of the runs.
 
@@ -219,10 +215,10 @@ def device_tolerances(
         A list with a dict for each run from outputs to float32 arrays, of the shape of a tolerance
         or of the output.
     """
-    found: list[dict[str, np.ndarray]] = [{} for _ in expected.outputs[:count]]
+    found: list[dict[str, np.ndarray]] = [{} for _ in reference.outputs[:count]]
     for name, scale in scales.items():
-        true = [run[name] for run in expected.outputs]
-        split, ranges = _splits(true), expected.ranges[name]
+        true = [run[name] for run in reference.outputs]
+        split, ranges = _splits(true), reference.ranges[name]
         distances = [distance_of(run[name], x) for run, x in zip(given, true, strict=True)]
         lost = [~np.isfinite(distance) for distance in distances]
         worst = np.maximum.reduce(
@@ -234,7 +230,7 @@ def device_tolerances(
         shares = np.maximum(worst, 0) / ranges
         middle = np.quantile(shares, 0.5, method="lower")
         shares = np.minimum(4 * np.maximum(shares, middle), shares.max())
-        for run, gone, tolerances in zip(found, lost, expected.tolerances, strict=False):
+        for run, gone, tolerances in zip(found, lost, reference.tolerances, strict=False):
             reach = shares * ranges + np.maximum(tolerances[name], 2 * scale)
             reach = np.where(gone, np.inf, reach) if gone.any() else reach
             run[name] = np.nextafter(np.float32(reach), np.float32(np.inf))
@@ -250,7 +246,8 @@ class Agreement(NamedTuple):
         of_range: the largest difference from the expected outputs as a part of its component's
             range.
         worst: the worst run that does not agree, in words, or "".
-        lost: whether NaN or infinity came where a number is expected.
+        lost: whether NaN or infinity came where a number is expected, or an output of another shape
+            or kind.
     """
 
     agreeing: int
@@ -269,7 +266,7 @@ def agreement(
     """Return how a device's outputs agree with the expected ones of a record.
 
     Args:
-        given: the device's outputs, of the shapes and kinds of the expected ones.
+        given: the device's outputs.
         outputs: the expected ones.
         tolerances: how far a device's may be from them, see `device_tolerances`.
         ranges: those of the outputs' components.
@@ -279,6 +276,11 @@ def agreement(
     for index, (run, true_run, tolerance) in enumerate(runs):
         agrees = True
         for name, true in true_run.items():
+            if _unlike(run[name], true):
+                of_range, agrees = np.inf, False
+                if excess < np.inf:
+                    excess, worst = np.inf, f"in run {index + 1}, {name} {_unlike(run[name], true)}"
+                continue
             if not true.size:
                 continue
             seen = _compared(run[name], true, tolerance[name], ranges[name])
@@ -341,9 +343,9 @@ def _element(where: tuple[int, ...], values: np.ndarray) -> tuple[int, ...]:
 class Worst:
     """The worst element of an output over all runs, and how many are beyond their tolerances."""
 
-    def __init__(self, expected: Expected, name: str) -> None:
+    def __init__(self, reference: Expected, name: str) -> None:
         """Take the `Expected` outputs and the name of one."""
-        self.expected, self.name = expected, name
+        self.reference, self.name = reference, name
         self.error, self.of_range, self.beyond, self.seen = 0.0, 0.0, 0, 0
         self.known: set[int] = set()  # samples
         self.lost: set[int] = set()  # samples that are NaN or infinite where a number is expected
@@ -353,49 +355,49 @@ class Worst:
 
     def sample(self, run: int, index: int) -> int:
         """Return the number of the sample at an index of the first axis of a run's output."""
-        ids = self.expected.ids[run]
-        several = self.expected.outputs[run][self.name].shape[:1] == (len(ids),)
+        ids = self.reference.ids[run]
+        several = self.reference.outputs[run][self.name].shape[:1] == (len(ids),)
         return ids[index if several else 0]
 
     def see(self, run: int, given: np.ndarray) -> None:
         """Take the output of a run, from its number."""
-        true = self.expected.outputs[run][self.name]
-        tolerance = self.expected.tolerances[run][self.name]
+        true = self.reference.outputs[run][self.name]
+        tolerance = self.reference.tolerances[run][self.name]
         if not true.size:
             return
-        seen = _compared(given, true, tolerance, self.expected.ranges[self.name])
+        seen = _compared(given, true, tolerance, self.reference.ranges[self.name])
         self.error = max(self.error, float(seen.distance.max()))
         self.of_range = max(self.of_range, float(seen.shares.max()))
         rows = np.nonzero(np.atleast_1d(seen.lost))[0].tolist()
         self.lost |= {self.sample(run, row) for row in rows}
-        again = self.known.issuperset(self.expected.ids[run])  # samples of another run
+        again = self.known.issuperset(self.reference.ids[run])  # samples of another run
         if not again or (seen.beyond.any() and not self.beyond):
             self.seen += seen.distance.size
             self.beyond += int(seen.beyond.sum())
-        self.known.update(self.expected.ids[run])
+        self.known.update(self.reference.ids[run])
         if seen.excess.max() > self.excess:
             self.excess, where = float(seen.excess.max()), seen.worst()
             reach = float(np.broadcast_to(tolerance, seen.excess.shape)[where])
             self.place, self.value = (run, where, reach), given
 
-    def difference(self) -> list[str]:
-        """Return what is beyond the tolerances, in a list of at most one sentence."""
+    def difference(self) -> str:
+        """Return what is beyond the tolerances in a sentence, or ""."""
         if not self.beyond or not self.place:
-            return []
+            return ""
         run, index, reach = self.place
-        true = self.expected.outputs[run][self.name]
+        true = self.reference.outputs[run][self.name]
         where = _element(index, true)
         first, last = (where[0], where[-1]) if where else (0, 0)
         place = f"output {self.name}, sample {self.sample(run, first)}, component {last}"
-        values = f"is {self.value[where]}, but {self.expected.path} returns {true[where]}"
+        values = f"is {self.value[where]}, but {self.reference.path} returns {true[where]}"
         if self.lost:
-            total = len({sample for ids in self.expected.ids for sample in ids})
+            total = len({sample for ids in self.reference.ids for sample in ids})
             count = f"{len(self.lost):,} of {total:,} samples give NaN or infinity"
-            return [f"{count}: {place} {values}"]
+            return f"{count}: {place} {values}"
         if _exact(true):
             count = f"{self.beyond:,} of {self.seen:,} elements of {self.name} differ"
-            return [f"{count}: {place} {values}"]
-        return [f"{place} {values}, and rounding explains an error of {reach:.1e}"]
+            return f"{count}: {place} {values}"
+        return f"{place} {values}, and rounding explains an error of {reach:.1e}"
 
 
 def _exact(values: np.ndarray) -> bool:
@@ -407,6 +409,15 @@ def _kind(values: np.ndarray) -> str:
     """Return the kind of an array's numbers in a word."""
     kinds = {"f": "real", "c": "complex", "b": "bool", "i": "integer", "u": "integer"}
     return kinds.get(values.dtype.kind, "text")
+
+
+def _unlike(given: np.ndarray, true: np.ndarray) -> str:
+    """Return why an output cannot be compared with the expected one, or ""."""
+    if _kind(given) != _kind(true):
+        return f"is {_kind(given)}, not {_kind(true)}"
+    if given.shape != true.shape:
+        return f"has the shape {given.shape}, not {true.shape}"
+    return ""
 
 
 def _as_float64(values: np.ndarray) -> np.ndarray:

@@ -138,9 +138,10 @@ int main(int argc, char **argv) {
             tensor->dtype->name);
     print_shape(" ", &tensor->type.layout);
     print_shape(", signature ", &tensor->signature);
+    int64_t zero = tensor->quantization.zero_point;
     if (tensor->quantization.scale != 0)
-      fprintf(report, ", real = %.6g * (q - %" PRId64 ")", tensor->quantization.scale,
-              tensor->quantization.zero_point);
+      fprintf(report, zero ? ", real = %.6g * (q %c %" PRId64 ")" : ", real = %.6g * q",
+              tensor->quantization.scale, zero > 0 ? '-' : '+', zero > 0 ? zero : -zero);
     fputs("\n", report);
   }
 

@@ -99,7 +99,7 @@ static bool store(const Dtype *dtype, void *data, size_t i, long double number) 
   return true;
 }
 
-// real = scale * (q - zero point); what lies outside the range of the dtype is cut off.
+// real = scale * (q - zero point); what is outside the range of the dtype is clipped.
 static long double quantize(const Dtype *dtype, LiteRtQuantizationPerTensor by, long double real) {
   double q = rint((double)real / by.scale) + (double)by.zero_point;
   return fmax(dtype->low, fmin(dtype->end - 1, q));

@@ -1,7 +1,9 @@
 """What tests share: the real scripts and commands, started in new interpreters or in warm ones."""
 
 import atexit
+import base64
 import ctypes
+import functools
 import json
 import multiprocessing
 import os
@@ -208,6 +210,91 @@ def wait_for(path, text="", timeout=120):
     raise TimeoutError(f"{path} did not hold {text!r} within {timeout} s")
 
 
+class Converter:
+    """Changes what TensorFlow's converter does in a process; a `prepare` of `Warm`."""
+
+    def convert(self, converter, convert):
+        """Return the bytes of a file; `convert` converts as ever."""
+        raise NotImplementedError
+
+    def __call__(self):
+        """Replace what makes converters in this process."""
+        import tensorflow as tf
+
+        make = tf.lite.TFLiteConverter.from_saved_model
+
+        def make_changed(*args, **kwargs):
+            converter = make(*args, **kwargs)
+            converter.convert = functools.partial(self.convert, converter, converter.convert)
+            return converter
+
+        tf.lite.TFLiteConverter.from_saved_model = make_changed
+
+
+class WrongConverter(Converter):
+    """Lets the converter return a prepared file for one variant."""
+
+    def __init__(self, path, variant="float32"):
+        """Take the path of the file, and the variant: `float32` or `float16`."""
+        self.path, self.variant = Path(path).resolve(), variant
+
+    def convert(self, converter, convert):
+        chosen = {
+            "float32": not converter.optimizations,
+            "float16": bool(converter.target_spec.supported_types),
+        }
+        return self.path.read_bytes() if chosen[self.variant] else convert()
+
+
+class OnlyFloat32(Converter):
+    """Lets the converter refuse all other variants, which saves their time."""
+
+    def convert(self, converter, convert):
+        if converter.optimizations:
+            raise ValueError("not wanted here")
+        return convert()
+
+
+def save_function(path, function, *specs):
+    """Save a function of tensors as a SavedModel, whose only signature it is; return the path.
+
+    Args:
+        path: where to.
+        function: it returns a dict of tensors, or a tensor.
+        *specs: what it takes.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.f = tf.function(function)
+    concrete = module.f.get_concrete_function(*specs)
+    tf.saved_model.save(module, str(path), signatures=concrete)
+    return path
+
+
+def converted(function, *specs, **settings):
+    """Return a `.tflite` file's content for a function of tensors, or a `tf.Module` with one, `f`.
+
+    Args:
+        function: it returns a dict of tensors, or a tensor.
+        *specs: what it takes.
+        **settings: of the converter; `supported_ops` is one of its target.
+    """
+    import tensorflow as tf
+
+    module = function if isinstance(function, tf.Module) else tf.Module()
+    if not isinstance(function, tf.Module):
+        module.f = tf.function(function)
+    concrete = module.f.get_concrete_function(*specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    for name, value in settings.items():
+        if name == "supported_ops":
+            converter.target_spec.supported_ops = value
+        else:
+            setattr(converter, name, value)
+    return converter.convert()
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Return the session's `Warm`."""
@@ -255,23 +342,85 @@ def predictions(stdout):
     return np.array(rows, dtype="float32").reshape(5, 1)
 
 
-def answers(path, inputs):
-    """Run a file on real numbers, float32 (n, 1), with quantization done here; return (n, 1)."""
+def tensors(path):
+    """Return the details of a `.tflite` file's inputs, and of its outputs, in the file's order.
+
+    Returns:
+        Two dicts from names to details: names of the first signature, of which a tensor may have
+        several; the tensors' own where there is none.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
+    sides = [interpreter.get_input_details(), interpreter.get_output_details()]
+    named = [[(tensor["name"], tensor["index"]) for tensor in side] for side in sides]
+    for key in list(interpreter.get_signature_list())[:1]:
+        runner = interpreter.get_signature_runner(key)
+        signature = [runner.get_input_details(), runner.get_output_details()]
+        named = [[(name, side[name]["index"]) for name in side] for side in signature]
+    return [
+        {name: tensor for tensor in side for name, index in names if index == tensor["index"]}
+        for side, names in zip(sides, named, strict=True)
+    ]
+
+
+def run_tflite(path, *values, **named):
+    """Run a `.tflite` file once, in real numbers, with quantization done here and not by litecheck.
+
+    Args:
+        path: the file.
+        *values: arrays for its inputs, in the file's order; a size that varies takes theirs.
+        **named: the same by the inputs' names.
+
+    Returns:
+        A dict from the names of its outputs to arrays, float64 where they are quantized.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    inputs, outputs = tensors(path)
+    given = dict(zip(inputs, values, strict=not named)) | named
+    assert given.keys() == inputs.keys()
+    stored = {}
+    for name, tensor in inputs.items():
+        scale, zero_point = tensor["quantization"]
+        array = np.asarray(given[name])
+        if scale:
+            limits = np.iinfo(tensor["dtype"])
+            array = np.clip(np.round(array / scale) + zero_point, limits.min, limits.max)
+        if array.dtype.kind not in "OSU":  # texts
+            array = array.astype(tensor["dtype"], casting="unsafe" if scale else "same_kind")
+        stored[tensor["index"]] = array
+        interpreter.resize_tensor_input(tensor["index"], array.shape, strict=True)
     interpreter.allocate_tensors()
-    given, taken = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    outputs = []
-    for x in inputs.ravel().tolist():
-        scale, zero_point = given["quantization"]
-        q = min(max(round(x / scale) + zero_point, -128), 127) if scale else x
-        interpreter.set_tensor(given["index"], np.array([[q]], dtype=given["dtype"]))
-        interpreter.invoke()
-        y = interpreter.get_tensor(taken["index"]).item()
-        scale, zero_point = taken["quantization"]
-        outputs.append([(y - zero_point) * scale if scale else y])
-    return np.array(outputs)
+    for index, array in stored.items():
+        interpreter.set_tensor(index, array)
+    interpreter.invoke()
+    found = {}
+    for name, tensor in outputs.items():
+        scale, zero_point = tensor["quantization"]
+        array = interpreter.get_tensor(tensor["index"])
+        found[name] = scale * (array.astype("float64") - zero_point) if scale else array
+    return found
+
+
+def answers(path, inputs):
+    """Return the only output of a file with one input, for samples in one run."""
+    (output,) = run_tflite(path, inputs).values()
+    return output
+
+
+def unpacked(packed):
+    """Return the arrays of a record's object, by name, in the one line that it promises."""
+    return {
+        name: np.frombuffer(base64.b64decode(o["base64"]), o["dtype"]).reshape(o["shape"])
+        for name, o in packed.items()
+    }
+
+
+def record_of(path):
+    """Return the record of a check, `NAME.check.json`."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table(stdout):

@@ -1,17 +1,15 @@
-"""Which figure labels ask for, how it is counted, and which labels are refused."""
+"""Which metric labels ask for, how it is counted, and which labels are refused."""
 
-import json
 import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import assert_clear_error, table
+from conftest import assert_clear_error, record_of, run_tflite, save_function, table
 from tensorflow import keras
 
-from backstage import accuracy, script
+from litecheck import accuracy, script
 
 RANDOM = np.random.default_rng(17)
 SCORES = RANDOM.normal(size=(30, 5)).astype("float32")
@@ -31,21 +29,26 @@ def sigmoid(values):
     return (1 / (1 + np.exp(-values.astype("float64")))).astype("float32")
 
 
-def task(labels, answers):
+def task(labels, outputs):
     """Return the `Task` of the only output."""
-    found = accuracy.tasks({"y": labels}, {"y": answers}, "net.test.npz")
+    found = accuracy.tasks({"y": labels}, {"y": outputs}, "net.test.npz")
     assert list(found) == ["y"]
     return found["y"]
 
 
-def figure(task, answers, size):
-    """Return the figure from parts of a number of samples each."""
+def metric(task, outputs, size):
+    """Return the metric from parts of a number of samples each."""
     parts = [
-        accuracy.count(task, answers[start : start + size], start)
-        for start in range(0, len(answers), size)
+        accuracy.count(task, outputs[start : start + size], start)
+        for start in range(0, len(outputs), size)
     ]
     assert {(type(total), type(number)) for total, number in parts} == {(float, int)}
-    return sum(total for total, _ in parts) / sum(number for _, number in parts)
+    total = sum(total for total, _ in parts) / sum(number for _, number in parts)
+    found = accuracy.metrics(
+        {"y": task}, ({"y": outputs[i : i + size]} for i in range(0, len(outputs), size))
+    )
+    assert found == {"y": pytest.approx(total, nan_ok=True)}
+    return total
 
 
 def right_classes(labels, scores):
@@ -55,27 +58,27 @@ def right_classes(labels, scores):
     return sum(max(row) == row[int(c)] for row, c in pairs) / len(pairs)
 
 
-def right_above(labels, answers, threshold):
+def right_above(labels, outputs, threshold):
     """Return the part of the numbers that are on the labels' side of a threshold."""
-    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    pairs = list(zip(outputs.ravel().tolist(), labels.ravel().tolist(), strict=True))
     return sum((x > threshold) == bool(label) for x, label in pairs) / len(pairs)
 
 
-def same(labels, answers):
+def same(labels, outputs):
     """Return the part of the numbers that are the labels, of those that are not -1."""
-    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    pairs = list(zip(outputs.ravel().tolist(), labels.ravel().tolist(), strict=True))
     return sum(x == c for x, c in pairs if c != -1) / sum(c != -1 for _, c in pairs)
 
 
-def distance(labels, answers):
+def distance(labels, outputs):
     """Return the mean absolute error."""
-    pairs = list(zip(answers.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    pairs = list(zip(outputs.ravel().tolist(), labels.ravel().tolist(), strict=True))
     return sum(abs(x - label) for x, label in pairs) / len(pairs)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int8", "float32", "float64"])
 @pytest.mark.parametrize(
-    ("labels", "answers"),
+    ("labels", "outputs"),
     [
         (CLASSES, SCORES),
         (CLASSES[:, None], SCORES),
@@ -91,13 +94,13 @@ def distance(labels, answers):
         (CLASSES[:1], SCORES[:1]),
     ],
 )
-def test_classes(labels, answers, dtype):
-    found = task(labels.astype(dtype), answers)
+def test_classes(labels, outputs, dtype):
+    found = task(labels.astype(dtype), outputs)
     assert (found.kind, found.rule, found.threshold) == ("accuracy", "largest", None)
-    if answers.dtype == "uint8":  # the first of equal ones
-        answers = answers - np.arange(5) / 10
+    if outputs.dtype == "uint8":  # the first of equal ones
+        outputs = outputs - np.arange(5) / 10
     for size in [1, 4, len(labels)]:
-        assert figure(found, answers, size) == pytest.approx(right_classes(labels, answers))
+        assert metric(found, outputs, size) == pytest.approx(right_classes(labels, outputs))
 
 
 def test_unsigned_and_true_classes():
@@ -106,17 +109,17 @@ def test_unsigned_and_true_classes():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
-@pytest.mark.parametrize(("labels", "answers"), [(CLASSES, SCORES), (MASKS, PIXELS)])
-def test_one_hot(labels, answers, dtype):
-    found = task(np.eye(5)[labels].astype(dtype), answers)
+@pytest.mark.parametrize(("labels", "outputs"), [(CLASSES, SCORES), (MASKS, PIXELS)])
+def test_one_hot(labels, outputs, dtype):
+    found = task(np.eye(5)[labels].astype(dtype), outputs)
     assert (found.kind, found.rule, found.threshold) == ("accuracy", "largest", None)
     assert found.labels.tolist() == labels.tolist()
-    assert figure(found, answers, 4) == pytest.approx(right_classes(labels, answers))
+    assert metric(found, outputs, 4) == pytest.approx(right_classes(labels, outputs))
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float32", "bool"])
 @pytest.mark.parametrize(
-    ("labels", "answers"),
+    ("labels", "outputs"),
     [
         (TRUTH, LOGITS),
         (TRUTH[:, None], LOGITS),
@@ -129,12 +132,12 @@ def test_one_hot(labels, answers, dtype):
         (MASKS > 2, PIXELS[..., :1]),
     ],
 )
-def test_thresholds(labels, answers, dtype):
-    for values, threshold in [(answers, 0.0), (sigmoid(answers), 0.5), (answers / 100 + 1, 0.0)]:
+def test_thresholds(labels, outputs, dtype):
+    for values, threshold in [(outputs, 0.0), (sigmoid(outputs), 0.5), (outputs / 100 + 1, 0.0)]:
         found = task(labels.astype(dtype), values)
         assert (found.kind, found.rule, found.threshold) == ("accuracy", "threshold", threshold)
         for size in [1, 4, 30]:
-            assert figure(found, values, size) == pytest.approx(
+            assert metric(found, values, size) == pytest.approx(
                 right_above(labels, values, threshold)
             )
 
@@ -153,7 +156,7 @@ def test_the_threshold_is_the_original_s():
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
 @pytest.mark.parametrize(
-    ("labels", "answers"),
+    ("labels", "outputs"),
     [
         (CLASSES, FOUND),
         (CLASSES[:, None], FOUND),
@@ -163,18 +166,18 @@ def test_the_threshold_is_the_original_s():
         (np.eye(5)[CLASSES], SCORES > 0),  # not the largest: they are equal often
     ],
 )
-def test_whole_answers(labels, answers, dtype):
-    for kind in ["bool"] if answers.dtype == bool else ["int64", "uint8"]:
-        found = task(labels.astype(dtype), answers.astype(kind))
+def test_whole_outputs(labels, outputs, dtype):
+    for kind in ["bool"] if outputs.dtype == bool else ["int64", "uint8"]:
+        found = task(labels.astype(dtype), outputs.astype(kind))
         assert (found.kind, found.rule, found.threshold) == ("accuracy", "equal", None)
         for size in [1, 4, 30]:
-            assert figure(found, answers, size) == pytest.approx(same(labels, answers))
+            assert metric(found, outputs, size) == pytest.approx(same(labels, outputs))
 
 
 def test_ignored_elements():
     found = task(PARTLY, FOUND)
     assert accuracy.count(found, FOUND, 0)[1] == 20
-    assert figure(found, FOUND, 4) == pytest.approx(same(PARTLY, FOUND))
+    assert metric(found, FOUND, 4) == pytest.approx(same(PARTLY, FOUND))
     assert accuracy.count(found, np.full(30, -1), 0) == (0.0, 20)
     found = task(PARTLY, SCORES)
     assert accuracy.count(found, SCORES[:1], 0) == (0.0, 0)
@@ -184,7 +187,7 @@ def test_ignored_elements():
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers"),
+    ("labels", "outputs"),
     [
         (REAL, SCORES),
         (np.abs(REAL) / np.abs(REAL).sum(1, keepdims=True), SCORES),
@@ -200,17 +203,17 @@ def test_ignored_elements():
         (REAL.astype("float16"), SCORES.astype("float16")),
     ],
 )
-def test_mean_errors(labels, answers):
-    found = task(labels, answers)
+def test_mean_errors(labels, outputs):
+    found = task(labels, outputs)
     assert (found.kind, found.rule, found.threshold) == ("mean_error", "distance", None)
     for size in [1, 4, 30]:
-        assert figure(found, answers, size) == pytest.approx(distance(labels, answers))
-    assert accuracy.count(found, answers, 0)[1] == answers.size
+        assert metric(found, outputs, size) == pytest.approx(distance(labels, outputs))
+    assert accuracy.count(found, outputs, 0)[1] == outputs.size
 
 
 def test_each_output_has_its_task_and_may_have_none():
-    answers = {"box": SCORES, "sure": LOGITS, "text": np.full(30, b"a")}
-    found = accuracy.tasks({"sure": TRUTH, "box": REAL}, answers, "net.test.npz")
+    outputs = {"box": SCORES, "sure": LOGITS, "text": np.full(30, b"a")}
+    found = accuracy.tasks({"sure": TRUTH, "box": REAL}, outputs, "net.test.npz")
     assert [(name, task.rule) for name, task in found.items()] == [
         ("sure", "threshold"),
         ("box", "distance"),
@@ -232,22 +235,22 @@ def test_nan_is_wrong():
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers", "given", "number"),
+    ("labels", "outputs", "given", "number"),
     [
         (CLASSES, SCORES, SCORES[:, None], 30),
         (TRUTH, LOGITS, LOGITS[:, 0], 30),
         (PARTLY, FOUND, FOUND[:, None], 20),
     ],
 )
-def test_answers_of_another_shape_are_wrong(labels, answers, given, number):
-    assert accuracy.count(task(labels, answers), given, 0) == (0.0, number)
+def test_outputs_of_another_shape_are_wrong(labels, outputs, given, number):
+    assert accuracy.count(task(labels, outputs), given, 0) == (0.0, number)
     total, number = accuracy.count(task(REAL[:, 0], LOGITS), LOGITS[:, 0], 0)
     assert np.isnan(total)
     assert number == 30
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers", "message"),
+    ("labels", "outputs", "message"),
     [
         (CLASSES[:29], SCORES, "expected labels of 30 samples, given 29"),
         (np.zeros(1234), SCORES, "expected labels of 30 samples, given 1,234"),
@@ -308,18 +311,18 @@ def test_answers_of_another_shape_are_wrong(labels, answers, given, number):
             LOGITS,
             "expected labels that are real numbers, given object",
         ),
-        (TRUTH, LOGITS + 1j, "expected no labels, since it answers complex64"),
-        (TRUTH, np.full(30, b"a", object), "expected no labels, since it answers object"),
+        (TRUTH, LOGITS + 1j, "expected no labels, since it returns complex64"),
+        (TRUTH, np.full(30, b"a", object), "expected no labels, since it returns object"),
     ],
 )
-def test_labels_that_fit_nothing_are_refused(labels, answers, message):
+def test_labels_that_fit_nothing_are_refused(labels, outputs, message):
     with pytest.raises(script.Failure) as failure:
-        task(labels, answers)
+        task(labels, outputs)
     assert str(failure.value) == f"net.test.npz does not fit the output y: {message}"
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers", "expected", "given"),
+    ("labels", "outputs", "expected", "given"),
     [
         (REAL[:, 0], SCORES, ["whole", "(30,)", "(30, 5)"], "real numbers of the shape (30,)"),
         (
@@ -338,12 +341,12 @@ def test_labels_that_fit_nothing_are_refused(labels, answers, message):
         (SEVERAL, FOUND, ["(30,)"], "whole numbers of the shape (30, 5)"),
     ],
 )
-def test_labels_of_another_shape_are_refused(labels, answers, expected, given):
+def test_labels_of_another_shape_are_refused(labels, outputs, expected, given):
     kinds = f"numbers of the shape {expected[-1]}"
     if expected[0] == "whole":
         kinds = f"whole numbers of the shape {expected[1]} or {kinds}"
     with pytest.raises(script.Failure) as failure:
-        task(labels, answers)
+        task(labels, outputs)
     start = "net.test.npz does not fit the output y: expected labels that are"
     assert str(failure.value) == f"{start} {kinds}, given {given}"
 
@@ -356,7 +359,7 @@ def test_labels_of_no_output_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("kind", "figure", "text"),
+    ("kind", "metric", "text"),
     [
         ("accuracy", 525 / 540, "97.2%"),
         ("accuracy", 1.0, "100.0%"),
@@ -367,11 +370,11 @@ def test_labels_of_no_output_are_refused():
         ("mean_error", np.nan, "nan"),
     ],
 )
-def test_figures_in_words(kind, figure, text):
-    assert accuracy.text(kind, figure) == text
+def test_metrics_in_words(kind, metric, text):
+    assert accuracy.text(kind, metric) == text
 
 
-# ---- In stages 3 and 4
+# ---- In the commands convert and run
 
 
 @pytest.fixture(scope="module")
@@ -393,50 +396,41 @@ def net(tmp_path_factory):
 
 
 def quantized_accuracy(path, test):
-    """Return the accuracy of a full-integer file, sample by sample, quantized here."""
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
-    scale, zero_point = takes["quantization"]
-    right = 0
-    for x, label in zip(test["inputs"], test["labels"], strict=True):
-        q = np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8)
-        interpreter.set_tensor(takes["index"], q[None])
-        interpreter.invoke()
-        right += interpreter.get_tensor(gives["index"]).argmax() == label
-    return right / len(test["labels"])
+    """Return the accuracy of a full-integer file, quantized here."""
+    (outputs,) = run_tflite(path, test["inputs"]).values()
+    return (outputs.argmax(-1) == test["labels"]).mean()
 
 
-def test_stages_3_and_4_print_the_same_figures(warm, net):
+def test_convert_and_run_print_the_same_metrics(warm, net):
     directory, accuracy_of_keras = net
-    process = warm("03_convert_model.py", "net.keras", cwd=directory)
+    process = warm("convert", "net.keras", cwd=directory)
     assert process.returncode == 0, process.stderr
     out = process.stdout
     assert "on 1,000 of 1,000 samples of net.test.npz\ncalibrated on 100 of 500 samples" in out
     assert f"the original: accuracy {accuracy_of_keras:.1%}\n" in out
     rows, test = table(out), np.load(directory / "net.test.npz")
-    proof = json.loads((directory / "net.proof.json").read_text(encoding="utf-8"))
-    assert proof["original"] == {"accuracy": pytest.approx(accuracy_of_keras)}
+    record = record_of(directory / "net.check.json")
+    assert record["original"] == {"accuracy": pytest.approx(accuracy_of_keras)}
     assert rows["float32"]["figure"] == f"{accuracy_of_keras:.1%}"
     exact = quantized_accuracy(directory / "net.int8.tflite", test)
-    assert proof["variants"]["full integer"]["accuracy"] == pytest.approx(exact)
+    assert record["variants"]["full integer"]["accuracy"] == pytest.approx(exact)
     assert rows["full integer"]["figure"] == f"{exact:.1%}"
     kept = [
-        v for v, row in proof["variants"].items() if row["accuracy"] >= accuracy_of_keras - 0.01
+        v for v, row in record["variants"].items() if row["accuracy"] >= accuracy_of_keras - 0.01
     ]
-    smallest = min(kept, key=lambda variant: proof["variants"][variant]["bytes"])
+    smallest = min(kept, key=lambda variant: record["variants"][variant]["bytes"])
     advice = "The smallest file that loses at most one point of accuracy: "
-    share = proof["variants"][smallest]["bytes"] / proof["variants"]["float32"]["bytes"]
+    share = record["variants"][smallest]["bytes"] / record["variants"]["float32"]["bytes"]
     assert f"{advice}{smallest}, {share:.0%} of the bytes" in out or share == 1
-    for variant, row in proof["variants"].items():
-        process = warm("04_deploy_tflite.py", row["file"], "--test", "net.test.npz", cwd=directory)
+    for variant, row in record["variants"].items():
+        process = warm("run", row["file"], "--test", "net.test.npz", cwd=directory)
         line = f"output_0: accuracy {rows[variant]['figure']} on 1,000 of 1,000 samples of net.test"
         assert line in process.stdout, process.stderr
         assert process.stdout.count("\noutput output_0: [") == 3  # the first few only
         assert re.search(r"^one run takes \S+ us, the median of \d", process.stdout, re.M)
 
 
-def test_several_outputs_each_have_a_figure(warm, tmp_path):
+def test_several_outputs_each_have_a_metric(warm, tmp_path):
     x = keras.Input((3,), name="x")
     outputs = {"kind": keras.layers.Dense(3)(x), "size": keras.layers.Dense(1)(x)}
     model = keras.Model(x, outputs | {"other": keras.layers.Dense(2)(x)})
@@ -444,19 +438,19 @@ def test_several_outputs_each_have_a_figure(warm, tmp_path):
     values, kinds = RANDOM.normal(size=(50, 3)).astype("float32"), RANDOM.integers(0, 3, 50)
     sizes = RANDOM.normal(size=50)
     np.savez(tmp_path / "t.npz", x=values, kind=kinds, size=sizes)
-    process = warm("03_convert_model.py", "net.keras", "--test", "t.npz", cwd=tmp_path)
+    process = warm("convert", "net.keras", "--test", "t.npz", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    answers = model.predict(values, verbose=0)
-    figures = {
-        "kind": (answers["kind"].argmax(-1) == kinds).mean(),
-        "size": np.abs(answers["size"][:, 0] - sizes).mean(),
+    outputs = model.predict(values, verbose=0)
+    metrics = {
+        "kind": (outputs["kind"].argmax(-1) == kinds).mean(),
+        "size": np.abs(outputs["size"][:, 0] - sizes).mean(),
     }
-    assert f"the original: accuracy of kind {figures['kind']:.1%}\n" in process.stdout
-    assert f"the original: mean error of size {figures['size']:.4g}\n" in process.stdout
-    proof = json.loads((tmp_path / "net.proof.json").read_text(encoding="utf-8"))
-    for figure in [proof["original"], proof["variants"]["float32"]]:
-        assert figure["accuracy"] == {"kind": pytest.approx(figures["kind"])}
-        assert figure["mean_error"] == {"size": pytest.approx(figures["size"], rel=1e-5)}
+    assert f"the original: accuracy of kind {metrics['kind']:.1%}\n" in process.stdout
+    assert f"the original: mean error of size {metrics['size']:.4g}\n" in process.stdout
+    record = record_of(tmp_path / "net.check.json")
+    for metric in [record["original"], record["variants"]["float32"]]:
+        assert metric["accuracy"] == {"kind": pytest.approx(metrics["kind"])}
+        assert metric["mean_error"] == {"size": pytest.approx(metrics["size"], rel=1e-5)}
 
 
 def test_the_originals_threshold_is_the_devices(warm, tmp_path):
@@ -467,13 +461,13 @@ def test_the_originals_threshold_is_the_devices(warm, tmp_path):
     model.save(tmp_path / "net.keras")
     values = np.float32([[0.5], [0.6], [0.7], [-1]])
     np.savez(tmp_path / "net.test.npz", inputs=values, labels=np.array([1, 1, 1, 0]))
-    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     assert "the original: accuracy 100.0%" in process.stdout, process.stderr
     np.savez(tmp_path / "some.npz", inputs=values[:3], labels=np.array([1, 1, 1]))
-    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "some.npz", cwd=tmp_path)
+    process = warm("run", "net.tflite", "--test", "some.npz", cwd=tmp_path)
     assert "output_0: accuracy 100.0% on 3 of 3" in process.stdout, process.stderr
-    (tmp_path / "net.proof.json").unlink()  # then all answers look like probabilities
-    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "some.npz", cwd=tmp_path)
+    (tmp_path / "net.check.json").unlink()  # then all outputs look like probabilities
+    process = warm("run", "net.tflite", "--test", "some.npz", cwd=tmp_path)
     assert "output_0: accuracy 0.0% on 3 of 3" in process.stdout, process.stderr
 
 
@@ -494,7 +488,7 @@ def test_the_originals_threshold_is_the_devices(warm, tmp_path):
 def test_test_sets_that_do_not_fit(warm, net, tmp_path, arrays, phrase):
     shutil.copy(net[0] / "net.keras", tmp_path)
     np.savez(tmp_path / "t.npz", **arrays)
-    process = warm("03_convert_model.py", "net.keras", "--test", "t.npz", cwd=tmp_path)
+    process = warm("convert", "net.keras", "--test", "t.npz", cwd=tmp_path)
     if phrase == "(5, 7)":
         phrase = "has the shape (1, 7)"
     assert_clear_error(process, "t.npz", phrase)
@@ -510,7 +504,7 @@ def test_advice_where_much_is_lost(warm, tmp_path):
     x = np.stack([large, large + RANDOM.normal(0, 10, 400)], axis=1).astype("float32")
     np.save(tmp_path / "net.samples.npy", x[:200])
     np.savez(tmp_path / "net.test.npz", inputs=x[200:], labels=x[200:, 0] - x[200:, 1] + 0.01)
-    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     assert "16-bit int" in table(process.stdout)
     assert "No variant is smaller than float32: quantization does not pay" in process.stdout
 
@@ -524,7 +518,7 @@ def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
     model.set_weights([*weights, kernel * np.float32([1, 0.001]), bias])
     model.save(tmp_path / "net.keras")
     np.save(tmp_path / "net.samples.npy", RANDOM.normal(size=(40, 8, 8, 3)))
-    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     rows = table(process.stdout)
     assert rows["full integer"]["of_range"] > 0.3
     assert rows["16-bit int"]["dtypes"] == "int16"
@@ -537,16 +531,11 @@ def test_outputs_named_as_inputs_and_single_numbers(warm, tmp_path):
         ("same", lambda x: {"x": 2 * x}, [None, 3], 2 * values),
         ("sum", lambda x: {"y": tf.reduce_sum(x)}, [3], values.sum(axis=1)),
     ]:
-        module = tf.Module()
-        spec = tf.TensorSpec(shape, tf.float32, name="x")
-        module.f = tf.function(function, input_signature=[spec])
-        tf.saved_model.save(module, str(tmp_path / name), signatures=module.f)
+        save_function(tmp_path / name, function, tf.TensorSpec(shape, tf.float32, name="x"))
         np.savez(tmp_path / f"{name}.test.npz", inputs=values, labels=true + 0.5)
-        process = warm("03_convert_model.py", name, cwd=tmp_path)
+        process = warm("convert", name, cwd=tmp_path)
         assert "the original: mean error 0.5\n" in process.stdout, process.stderr
-        process = warm(
-            "04_deploy_tflite.py", f"{name}.tflite", "--test", f"{name}.test.npz", cwd=tmp_path
-        )
+        process = warm("run", f"{name}.tflite", "--test", f"{name}.test.npz", cwd=tmp_path)
         assert "mean error 0.5 on 40 of 40 samples" in process.stdout, process.stderr
 
 
@@ -554,20 +543,20 @@ def test_large_outputs_are_compared_in_part_and_counted_whole(warm, tmp_path):
     image = keras.Input((64, 64, 1))
     model = keras.Model(image, keras.layers.Conv2D(20, 1)(image))
     model.save(tmp_path / "net.keras")
-    images = RANDOM.normal(size=(500, 64, 64, 1)).astype("float32")  # 164 MB of answers
+    images = RANDOM.normal(size=(500, 64, 64, 1)).astype("float32")  # 164 MB of outputs
     labels = np.concatenate([model(part).numpy().argmax(-1) for part in np.split(images, 10)])
     labels[:200] = (labels[:200] + 1) % 20
     np.savez(tmp_path / "net.test.npz", inputs=images, labels=labels)
-    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert re.search(
-        r"on [34]\d\d of 500 samples of net.test.npz\nfigures of all 500\n", process.stdout
+        r"on [34]\d\d of 500 samples of net.test.npz\nmetrics of all 500\n", process.stdout
     )
     assert "the original: accuracy 60.0%" in process.stdout
     assert table(process.stdout)["float32"]["figure"] == "60.0%"
-    process = warm("04_deploy_tflite.py", "net.tflite", "--test", "net.test.npz", cwd=tmp_path)
+    process = warm("run", "net.tflite", "--test", "net.test.npz", cwd=tmp_path)
     assert "accuracy 60.0% on 500 of 500 samples" in process.stdout, process.stderr
     labels[499, 0, 0] = 20
     np.savez(tmp_path / "net.test.npz", inputs=images, labels=labels)
-    process = warm("03_convert_model.py", "net.keras", cwd=tmp_path)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     assert_clear_error(process, "net.test.npz", "classes 0 to 19", "given 20")

@@ -7,36 +7,32 @@ import sys
 
 import pytest
 from conftest import (
+    SUFFIXES,
     SignalAtStep,
     assert_clear_error,
     give_up_write_to_everything,
+    lesson,
     load_everything,
     run,
     steps_on_files,
 )
 
-from backstage import artifacts
-
 resource = pytest.importorskip("resource", reason="limits are those of Unix")
 
 
-@pytest.mark.parametrize(
-    ("script", "arguments"),
-    [
-        ("01_create_model.py", ["--epochs", "2", "--seed", "5"]),
-        ("02_load_model.py", []),
-        ("03_convert_model.py", []),
-        ("04_deploy_tflite.py", []),
-    ],
-)
-def test_killed_at_any_step(warm, pipeline, tmp_path, script, arguments):
+STAGES = ["02_load_model.py", "03_convert_model.py", "04_deploy_tflite.py"]
+
+
+@pytest.mark.parametrize("stage", ["01_create_model.py", *STAGES])
+def test_killed_at_any_step(warm, pipeline, tmp_path, stage):
     directory = tmp_path / "saved_model"
     shutil.copytree(pipeline[0] / "saved_model", directory)
-    steps = steps_on_files(warm, tmp_path, script, *arguments, most=20)
+    script = stage if stage in STAGES else lesson(tmp_path, stage, epochs=2, seed=5)
+    steps = steps_on_files(warm, tmp_path, script, most=20)
     before = load_everything(directory)
     for step in steps:
         kill = SignalAtStep(signal.SIGKILL, step, tmp_path / "steps")
-        assert warm(script, *arguments, cwd=tmp_path, prepare=kill).returncode == -signal.SIGKILL
+        assert warm(script, cwd=tmp_path, prepare=kill).returncode == -signal.SIGKILL
         load_everything(directory)
         for left in directory.glob(".new-*"):
             shutil.rmtree(left)
@@ -57,11 +53,10 @@ class Limit:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_unwritable_directory(tmp_path):
+    script = lesson(tmp_path, "01_create_model.py", epochs=1)
     tmp_path.chmod(0o555)
-    process = run(
-        "01_create_model.py", "--epochs", 1, cwd=tmp_path, prepare=give_up_write_to_everything
-    )
-    assert_clear_error(process, "saved_model", "python 01_create_model.py")
+    process = run(script, cwd=tmp_path, prepare=give_up_write_to_everything)
+    assert_clear_error(process, "saved_model", "run again: python 01_create_model.py")
 
 
 @pytest.mark.parametrize("size", [300, 2_000, 18_000, 30_000])
@@ -69,8 +64,9 @@ def test_disk_full_in_stage_1(pipeline, tmp_path, size):
     directory = tmp_path / "saved_model"
     shutil.copytree(pipeline[0] / "saved_model", directory)
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    process = run("01_create_model.py", "--epochs", 2, cwd=tmp_path, prepare=Limit(size))
-    assert_clear_error(process, "cannot save", "python 01_create_model.py")
+    script = lesson(tmp_path, "01_create_model.py", epochs=2)
+    process = run(script, cwd=tmp_path, prepare=Limit(size))
+    assert_clear_error(process, "cannot save", "run again: python 01_create_model.py")
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 
 
@@ -90,18 +86,23 @@ def test_things_in_the_way(warm, pipeline, tmp_path):
     directory = tmp_path / "saved_model"
     directory.mkdir()
     (directory / "my_model").write_text("a file where a directory should be")
-    process = warm("01_create_model.py", "--epochs", 2, cwd=tmp_path)
+    process = warm(lesson(tmp_path, "01_create_model.py", epochs=2), cwd=tmp_path)
     assert_clear_error(process, "saved_model/my_model", "Not a directory")
     assert (directory / "my_model").read_text() == "a file where a directory should be"
     assert [path.name for path in directory.iterdir()] == ["my_model"]
 
     (directory / "my_model").unlink()
     shutil.copytree(pipeline[0] / "saved_model/my_model", directory / "my_model")
+    for name in ["my_model.samples.npy", "my_model.int8.tflite"]:
+        shutil.copy(pipeline[0] / "saved_model" / name, directory)
     (directory / "my_model.tflite").mkdir()
     (directory / "my_model.keras").mkdir()
     assert_clear_error(warm("03_convert_model.py", cwd=tmp_path), "saved_model/my_model.tflite")
-    assert_clear_error(warm("02_load_model.py", cwd=tmp_path), "my_model.keras is missing")
-    assert_clear_error(warm("04_deploy_tflite.py", cwd=tmp_path), "my_model.tflite is missing")
+    assert_clear_error(warm("02_load_model.py", cwd=tmp_path), "my_model.keras cannot be read")
+    assert_clear_error(warm("04_deploy_tflite.py", cwd=tmp_path), "my_model.tflite cannot be read")
+    for command, name in [("look", "my_model.keras"), ("run", "my_model.tflite")]:
+        process = warm(command, f"saved_model/{name}", cwd=tmp_path)
+        assert_clear_error(process, f"saved_model/{name}")
 
 
 @pytest.mark.parametrize("script", ["02_load_model.py", "03_convert_model.py"])
@@ -118,26 +119,20 @@ def test_two_at_once(warm, pipeline, tmp_path, script):
     load_everything(directory)
 
 
-@pytest.mark.parametrize("form", ["saved_model/my_model", "./saved_model//my_model", "{}"])
-def test_the_lesson_is_known_however_its_path_is_written(monkeypatch, tmp_path, form):
-    monkeypatch.chdir(tmp_path)
-    path = form.format(tmp_path / "saved_model/my_model")
-    assert artifacts.is_lesson(path)
-    assert artifacts.is_lesson(f"{path}.keras")
-    assert not artifacts.is_lesson(f"{path}2.keras")
-    assert not artifacts.is_lesson(f"other/{path.removeprefix('/')}")
-
-
 def test_stale_files_are_named(warm, pipeline, tmp_path):
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
-    notice = "saved_model/my_model has changed: run python 03_convert_model.py saved_model/my_model"
+    notice = (
+        "saved_model/my_model has changed: convert the model again:"
+        " python -m litecheck convert saved_model/my_model\n"
+    )
     for path in (tmp_path / "saved_model").rglob("*"):  # as a checkout may leave them
         os.utime(path, (1e9, 1e9) if path.suffix == ".tflite" else None)
     assert notice not in warm("04_deploy_tflite.py", cwd=tmp_path).stdout
-    assert warm("01_create_model.py", "--epochs", 2, "--seed", 9, cwd=tmp_path).returncode == 0
-    for variant in ["", ".quant", ".dynamic", ".int8"]:
-        file = f"saved_model/my_model{variant}.tflite"
-        assert notice in warm("04_deploy_tflite.py", file, cwd=tmp_path).stdout
+    script = lesson(tmp_path, "01_create_model.py", epochs=2, seed=9)
+    assert warm(script, cwd=tmp_path).returncode == 0
+    for suffix in list(SUFFIXES.values())[:4]:
+        assert notice in warm("run", f"saved_model/my_model{suffix}", cwd=tmp_path).stdout
+    assert warm("04_deploy_tflite.py", cwd=tmp_path).stdout.count(notice) == 2
     assert warm("03_convert_model.py", cwd=tmp_path).returncode == 0
     assert notice not in warm("04_deploy_tflite.py", cwd=tmp_path).stdout
 

@@ -38,7 +38,7 @@ def site(pipeline, tmp_path_factory):
     shutil.copytree(LITERT, page / "litert")
     for file in PAGE:
         shutil.copy(REPOSITORY / "browser" / file, page)
-    command = [sys.executable, REPOSITORY / "03_convert_model.py", "--batch", "1"]
+    command = [sys.executable, REPOSITORY / "convert", "--batch", "1"]
     output = ["--output", str(page / "model")]
     subprocess.run([*command, *output], cwd=pipeline[0], check=True, capture_output=True)
     return directory
@@ -205,7 +205,7 @@ def test_the_table_to_copy(lesson):
 def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope):
     """Each variant, on both: the page's proof is that of the lesson."""
     save_line(tmp_path / "line.keras", slope)
-    process = warm("03_convert_model.py", "line.keras", "--batch", 1, cwd=tmp_path)
+    process = warm("convert", "line.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     routes = [
         (f"**/model{suffix}.tflite", tmp_path / f"line{suffix}.tflite")
@@ -321,7 +321,7 @@ def convolution(models, warm, tmp_path_factory):
     shutil.copy(models / "swish.keras", directory / "net.keras")
     images = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)
     np.save(directory / "net.samples.npy", images)
-    process = warm("03_convert_model.py", "net.keras", "--batch", 1, cwd=directory)
+    process = warm("convert", "net.keras", "--batch", 1, cwd=directory)
     assert process.returncode == 0, process.stderr
     return directory
 
@@ -348,7 +348,7 @@ def test_an_own_file_that_is_another_ones(visit, convolution, models, warm, tmp_
     net.set_weights([0.99 * array for array in net.get_weights()])
     net.save(tmp_path / "net.keras")
     shutil.copy(convolution / "net.samples.npy", tmp_path)
-    process = warm("03_convert_model.py", "net.keras", "--batch", 1, cwd=tmp_path)
+    process = warm("convert", "net.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     page = visit()
     shown = own(page, tmp_path / "net.tflite", convolution / "net.proof.json")
@@ -379,8 +379,8 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     (tmp_path / "notes.tflite").write_text("not a model, but some text\n")
     assert "notes.tflite is not a .tflite file" in own(page, tmp_path / "notes.tflite").inner_text()
     shown = own(page, pipeline[0] / "saved_model/my_model.tflite")
-    api.expect(shown).to_contain_text("python 03_convert_model.py MODEL --batch 1")
-    process = warm("03_convert_model.py", "lstm.keras", "--output", tmp_path / "lstm", cwd=models)
+    api.expect(shown).to_contain_text("python -m litecheck convert MODEL --batch 1")
+    process = warm("convert", "lstm.keras", "--output", tmp_path / "lstm", cwd=models)
     assert process.returncode == 0, process.stderr
     api.expect(own(page, tmp_path / "lstm.tflite")).to_contain_text("keras.Input((32, 5))")
     shown = own(page, site / "build/browser/model.int8.tflite")

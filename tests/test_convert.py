@@ -1,5 +1,6 @@
-"""Stage 3: the four variants of the lesson's model, the printed table, and the gate."""
+"""The four variants of the lesson's model, by stage 3 and by `convert`: their table, the gate."""
 
+import json
 import math
 import shutil
 
@@ -7,15 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY, answers, run, table
+from conftest import SUFFIXES, Converter, answers, assert_clear_error, table
 from tensorflow.lite.python import schema_py_generated as schema
 
-VARIANTS = {
-    "float32": "my_model.tflite",
-    "float16": "my_model.quant.tflite",
-    "dynamic range": "my_model.dynamic.tflite",
-    "full integer": "my_model.int8.tflite",
-}
+VARIANTS = {variant: f"my_model{suffix}" for variant, suffix in list(SUFFIXES.items())[:4]}
 
 
 def flatbuffer(path):
@@ -92,64 +88,90 @@ def copy(pipeline, tmp_path):
     return tmp_path
 
 
-def run_altered(alteration, cwd):
-    """Run stage 3 after `alteration`, lines of Python that change what TensorFlow does."""
-    script = REPOSITORY / "03_convert_model.py"
-    altered = cwd / "altered.py"
-    altered.write_text(
-        f"import runpy, sys\nimport tensorflow as tf\n{alteration}\n"
-        f"sys.path[0] = {str(REPOSITORY)!r}\n"
-        "sys.argv = ['03_convert_model.py']\n"
-        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+STAGES = [("03_convert_model.py",), ("convert", "saved_model/my_model")]  # and the tool's way
+
+
+def move_the_last_bias():
+    """Have each SavedModel load with its last bias moved by 2; a `prepare` of `Warm`."""
+    load = tf.saved_model.load
+
+    def load_changed(path, *args, **kwargs):
+        loaded = load(path, *args, **kwargs)
+        loaded.variables[-1].assign_add([2.0])
+        return loaded
+
+    tf.saved_model.load = load_changed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_gate_stops_a_wrong_conversion(warm, copy, stage):
+    process = warm(*stage, cwd=copy, prepare=move_the_last_bias)
+    assert_clear_error(
+        process,
+        "saved_model/my_model.tflite was not written: output output_0, sample ",
+        ", component 0 is ",
+        ", but saved_model/my_model returns ",
     )
-    return run(altered, cwd=cwd)
+    names = {path.name for path in (copy / "saved_model").iterdir()}
+    assert names == {"my_model", "my_model.samples.npy"}
 
 
-def test_the_gate_stops_a_wrong_conversion(copy):
-    """The SavedModel's last bias moves by 2 between conversion and comparison."""
-    process = run_altered(
-        "load, calls = tf.saved_model.load, []\n"
-        "def load_changed(path, *args, **kwargs):\n"
-        "    loaded = load(path, *args, **kwargs)\n"
-        "    loaded.variables[-1].assign_add([2.0])\n"
-        "    return loaded\n"
-        "tf.saved_model.load = load_changed",
-        copy,
-    )
-    assert process.returncode != 0
-    error = process.stderr.splitlines()[-1]
-    assert "saved_model/my_model.tflite was not written" in error
-    assert "output output_0, sample " in error
-    assert "component 0 answers" in error
-    assert not list((copy / "saved_model").glob("*.tflite"))
-    assert not list((copy / "saved_model").glob(".new-*"))
+class RefusedFloat16(Converter):
+    """Lets the converter refuse float16, or return what LiteRT refuses; a `prepare` of `Warm`."""
+
+    def __init__(self, content=None):
+        """Take what the converter returns; None: it raises."""
+        self.content = content
+
+    def convert(self, converter, convert):
+        if tf.float16 not in converter.target_spec.supported_types:
+            return convert()
+        if self.content is None:
+            raise ValueError("a long story\nno float16 on a Tuesday")
+        return self.content
 
 
-def test_a_refused_variant_leaves_the_others(copy):
-    process = run_altered(
-        "make = tf.lite.TFLiteConverter.from_saved_model\n"
-        "def make_refusing(*args, **kwargs):\n"
-        "    converter = make(*args, **kwargs)\n"
-        "    convert = converter.convert\n"
-        "    def refuse():\n"
-        "        if tf.float16 in converter.target_spec.supported_types:\n"
-        "            raise ValueError('a long story\\nno float16 on a Tuesday')\n"
-        "        return convert()\n"
-        "    converter.convert = refuse\n"
-        "    return converter\n"
-        "tf.lite.TFLiteConverter.from_saved_model = make_refusing",
-        copy,
-    )
-    assert "float16        not written: no float16 on a Tuesday\n" in process.stdout
+def assert_float16_is_left_out(process, directory, reason):
+    assert (process.returncode, process.stderr) == (0, "")
+    assert f"float16        not written: {reason}" in process.stdout
     assert list(table(process.stdout)) == ["float32", "dynamic range", "full integer"]
-    written = {path.name for path in (copy / "saved_model").glob("*.tflite")}
+    written = {path.name for path in (directory / "saved_model").glob("*.tflite")}
     assert written == set(VARIANTS.values()) - {"my_model.quant.tflite"}
 
 
-def test_without_samples_random_inputs_and_no_full_integer(copy):
+def test_a_variant_that_the_converter_refuses_leaves_the_others(warm, copy):
+    process = warm(*STAGES[1], cwd=copy, prepare=RefusedFloat16())
+    assert_float16_is_left_out(process, copy, "no float16 on a Tuesday\n")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_variant_that_litert_refuses_leaves_the_others(warm, copy, stage):
+    process = warm(*stage, cwd=copy, prepare=RefusedFloat16(b"no flatbuffer"))
+    assert_float16_is_left_out(process, copy, "The model is not a valid Flatbuffer buffer")
+
+
+def test_without_samples_random_inputs_and_no_full_integer(warm, copy):
     (copy / "saved_model/my_model.samples.npy").unlink()
-    process = run("03_convert_model.py", cwd=copy)
+    process = warm("convert", "saved_model/my_model", cwd=copy)
     assert process.returncode == 0, process.stderr
     assert "on 8 random samples" in process.stdout
     assert "full integer   not written: needs typical inputs" in process.stdout
     assert not (copy / "saved_model/my_model.int8.tflite").exists()
+
+
+def test_the_tool_makes_the_same_files_as_the_lesson(warm, pipeline, copy):
+    """All four have the same bytes, and the records say the same of them."""
+    process = warm("convert", "saved_model/my_model", cwd=copy)
+    assert (process.returncode, process.stderr) == (0, "")
+    for name in VARIANTS.values():
+        lesson = pipeline[0] / "saved_model" / name
+        assert (copy / "saved_model" / name).read_bytes() == lesson.read_bytes(), name
+    ours, theirs = (
+        json.loads((directory / "saved_model/my_model.check.json").read_text(encoding="utf-8"))
+        for directory in (copy, pipeline[0])
+    )
+    for record in (ours, theirs):
+        for row in record["variants"].values():
+            row.pop("seconds")
+    assert ours.pop("samples") == theirs.pop("samples") | {"file": "my_model.samples.npy"}
+    assert ours == theirs

@@ -1,284 +1,122 @@
-"""Stage 4, on files of all kinds, and alone as on a device."""
+"""Stage 4: what it prints, its check of both files, and alone as on a device."""
 
+import json
 import re
+import shlex
 import shutil
 
-import numpy as np
 import pytest
-import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY, answers, assert_clear_error, run
-
-RNG = np.random.default_rng(7)
+from conftest import REPOSITORY, answers, assert_clear_error, record_of, run, tensors
 
 
 def test_stage_4_prints_input_output_and_truth(pipeline):
-    _, processes = pipeline
-    stdout = processes["04_deploy_tflite.py"].stdout
+    stdout = pipeline[1]["04_deploy_tflite.py"].stdout
     x, y, true = (
-        float(re.search(rf"{label}: \[\[(.*?)\.?\]\]", stdout)[1])
-        for label in ["input  keras_tensor", "output output_0", r"100x\+5"]
+        float(re.search(rf"^{label} : \[\[(.*?)\.?\]\]$", stdout, re.MULTILINE)[1])
+        for label in ["input", "output", r"the line, 100x \+ 5"]
     )
     assert 0 <= x < 1000
     assert true == 100 * x + 5
     assert y == pytest.approx(true, rel=1e-5)
+    assert "input details:\n[{'name': 'serving_default_x:0',\n" in stdout
+    assert re.search(r"^one run takes [\d.]+ us, the median of [\d,]+$", stdout, re.MULTILINE)
 
 
-def test_stage_4_runs_alone_without_tensorflow(pipeline, tmp_path):
-    for name in ["tensorflow", "keras", "tf_keras"]:
-        blocked = tmp_path / "blocked" / f"{name}.py"
-        blocked.parent.mkdir(exist_ok=True)
-        blocked.write_text(f"raise ImportError('{name} is not on this device')")
+def test_one_number_followed(pipeline):
+    """Each step of the arithmetic that stage 4 prints, done again."""
+    stdout = pipeline[1]["04_deploy_tflite.py"].stdout
+    path = pipeline[0] / "saved_model/my_model.int8.tflite"
+    (given,), (taken,) = (side.values() for side in tensors(path))
+    scale, zero_point = given["quantization"]
+    q = round(150 / scale) + zero_point
+    assert f"150 / {scale:.5f} = {150 / scale:.1f}, stored as {q}\n" in stdout
+    output = answers(path, [[150]]).item()
+    scale, zero_point = taken["quantization"]
+    stored = round(output / scale) + zero_point
+    real = f"real = {scale:.4f} * ({stored} + {-zero_point}) = {output:,.1f}"
+    assert f"the output is {stored}: {real}\nthe line is at 15,005\n" in stdout
+
+
+def test_both_files_agree_with_the_trained_model(pipeline):
+    stdout = pipeline[1]["04_deploy_tflite.py"].stdout
+    for name in ["my_model.tflite", "my_model.int8.tflite"]:
+        line = r"  check: 16 of 16 runs agree with the trained model, largest difference \S+ of the"
+        assert re.search(rf"^saved_model/{name}\n{line} range$", stdout, re.MULTILINE)
+
+
+def block(directory, *packages):
+    """Make packages that cannot be imported, and return the directory for PYTHONPATH."""
+    directory.mkdir()
+    for name in packages:
+        (directory / f"{name}.py").write_text(f"raise ImportError('{name} is not on this device')")
+    return str(directory)
+
+
+def test_on_a_device_ai_edge_litert_is_enough(pipeline, tmp_path):
+    """Stage 4 with the package beside it, and the command `run`."""
+    packages = ["tensorflow", "keras", "tf_keras", "matplotlib", "graphviz", "pydot", "PIL"]
+    blocked = block(tmp_path / "blocked", *packages)
+    (tmp_path / "saved_model").mkdir()
     shutil.copy(REPOSITORY / "04_deploy_tflite.py", tmp_path)
-    shutil.copytree(REPOSITORY / "backstage", tmp_path / "backstage")
-    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path)
-    blocked = str(tmp_path / "blocked")
+    shutil.copytree(REPOSITORY / "litecheck", tmp_path / "litecheck")
+    for name in ["my_model.tflite", "my_model.int8.tflite", "my_model.check.json"]:
+        shutil.copy(pipeline[0] / "saved_model" / name, tmp_path / "saved_model")
 
-    process = run(
-        tmp_path / "04_deploy_tflite.py", "my_model.tflite", cwd=tmp_path, PYTHONPATH=blocked
-    )
-    assert process.returncode == 0, process.stderr
-    assert "output output_0: [[" in process.stdout
+    process = run(tmp_path / "04_deploy_tflite.py", cwd=tmp_path, PYTHONPATH=blocked)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.count("16 of 16 runs agree") == 2
+    process = run("run", "saved_model/my_model.int8.tflite", cwd=tmp_path, PYTHONPATH=blocked)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "16 of 16 runs agree" in process.stdout
     assert run("03_convert_model.py", cwd=pipeline[0], PYTHONPATH=blocked).returncode != 0
 
 
-def test_stage_4_quantizes_and_dequantizes(pipeline, tmp_path):
-    np.save(tmp_path / "x.npy", np.array([[150.0]]))
-    model = pipeline[0] / "saved_model/my_model.int8.tflite"
-    process = run("04_deploy_tflite.py", model, "--input", "x.npy", cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    details = Interpreter(str(model))
-    scale, zero_point = details.get_input_details()[0]["quantization"]
-    q_in = round(150 / scale) + zero_point
-    scale, zero_point = details.get_output_details()[0]["quantization"]
-    q_out, real = re.search(
-        rf"input  \S+: \[\[150\.\]\]\n +stored as int8 \[\[{q_in}\]\]\n +stored as int8"
-        r" \[\[(-?\d+)\]\]\noutput \S+: \[\[(\S+?)\.?\]\]",
-        process.stdout,
-    ).groups()
-    assert float(real) == pytest.approx(scale * (int(q_out) - zero_point), rel=1e-6)
-    assert float(real) == pytest.approx(answers(model, np.array([[150.0]])).item(), rel=1e-6)
-    assert float(real) == pytest.approx(15_005, abs=110)
+def test_without_litert_the_device_is_told_what_to_install(pipeline, tmp_path):
+    (tmp_path / "ai_edge_litert.py").write_text("raise ModuleNotFoundError('no ai_edge_litert')")
+    for command in [["04_deploy_tflite.py"], ["run", "saved_model/my_model.tflite"]]:
+        process = run(*command, cwd=pipeline[0], PYTHONPATH=str(tmp_path))
+        assert_clear_error(process, "no ai_edge_litert: run pip install ai-edge-litert\n")
 
 
-def converted(function, *specs, **settings):
-    """Return a `.tflite` file's content for a function of tensors, or a `tf.Module` with one."""
-    module = function if isinstance(function, tf.Module) else tf.Module()
-    if not isinstance(function, tf.Module):
-        module.f = tf.function(function)
-    concrete = module.f.get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-    for name, value in settings.items():
-        if name == "supported_ops":
-            converter.target_spec.supported_ops = value
-        else:
-            setattr(converter, name, value)
-    return converter.convert()
-
-
-class Counter(tf.Module):
-    """Adds up its inputs in a variable, as a streaming model keeps its state."""
-
-    def __init__(self):
-        """Start at zero."""
-        self.sum = tf.Variable([0.0])
-
-    @tf.function
-    def f(self, x):
-        """Add `x`, float32 (1,), and return the sum so far."""
-        self.sum.assign_add(x)
-        return self.sum.read_value()
-
-
-def deploy(warm, directory, content, *arguments):
-    """Run stage 4 on the content of a file; return the process."""
-    (directory / "model.tflite").write_bytes(content)
-    return warm("04_deploy_tflite.py", "model.tflite", *arguments, cwd=directory)
-
-
-def test_deploy_bool_and_integers(warm, tmp_path):
-    spec = tf.TensorSpec([2], tf.bool)
-    process = deploy(warm, tmp_path, converted(lambda a, b: a & b, spec, spec))
-    assert "output output_0: bool [2]" in process.stdout, process.stderr
-    gather = converted(
-        lambda i: tf.gather(tf.constant([10, 11, 12], tf.int64), i), tf.TensorSpec([3], tf.int64)
-    )
-    np.save(tmp_path / "i.npy", np.array([2, 0, 1]))
-    process = deploy(warm, tmp_path, gather, "--input", "i.npy")
-    assert "output output_0: [12 10 11]" in process.stdout, process.stderr
-    np.save(tmp_path / "i.npy", np.array([0.5, 0, 1]))
-    process = deploy(warm, tmp_path, gather, "--input", "i.npy")
-    assert_clear_error(process, "i.npy does not fit model.tflite", "0.5 is no int64")
-    np.save(tmp_path / "i.npy", np.array([99, 0, 1]))
-    assert_clear_error(deploy(warm, tmp_path, gather, "--input", "i.npy"), "out of bounds")
-
-
-@pytest.mark.parametrize(
-    ("dtype", "ops"),
-    [
-        ("int8", "TFLITE_BUILTINS_INT8"),
-        ("uint8", "TFLITE_BUILTINS_INT8"),
-        ("int16", "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"),
-    ],
-)
-def test_deploy_quantized(warm, tmp_path, dtype, ops):
-    content = converted(
-        lambda x: tf.nn.relu(x) * 3.0,
-        tf.TensorSpec([1, 4], tf.float32),
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ([x] for x in np.float32([[[0, 1, 2, 4]]])),
-        supported_ops=[getattr(tf.lite.OpsSet, ops)],
-        inference_input_type=tf.as_dtype(dtype),
-        inference_output_type=tf.as_dtype(dtype),
-    )
-    np.save(tmp_path / "x.npy", np.array([[0, 1, 2, 3.0]]))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    values = re.search(r"output output_0: \[\[(.*)\]\]", process.stdout)[1].split()
-    np.testing.assert_allclose(np.array(values, float), [0, 3, 6, 9], atol=0.1)
-    assert f"stored as {dtype} [[" in process.stdout
-
-
-def test_deploy_streams_and_large_outputs(warm, tmp_path):
-    content = converted(
-        Counter(), tf.TensorSpec([1], tf.float32), experimental_enable_resource_variables=True
-    )
-    np.save(tmp_path / "x.npy", np.float32([[1], [2], [3]]))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    assert re.findall(r"output \S+: \[(.*)\.\]", process.stdout) == ["1", "3", "6"]
-    content = converted(lambda a: a * tf.ones([1000, 1000]), tf.TensorSpec([], tf.float32))
-    np.save(tmp_path / "x.npy", np.float32(2.5))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    assert "[1000, 1000] min 2.5 mean 2.5 max 2.5 first 2.5 2.5 2.5" in process.stdout
-
-
-def test_deploy_sizes_that_vary(warm, tmp_path):
-    content = converted(
-        lambda image: tf.nn.conv2d(image, tf.ones([3, 3, 1, 1]), 1, "VALID"),
-        tf.TensorSpec([1, None, None, 1], tf.float32),
-    )
-    assert_clear_error(
-        deploy(warm, tmp_path, content),
-        "It was random (image [1, 1, 1, 1], 0 to 999): give typical input with --input FILE",
-    )
-    np.save(tmp_path / "image.npy", np.ones((2, 5, 4, 1), "float32"))
-    process = deploy(warm, tmp_path, content, "--input", "image.npy")
-    assert process.stdout.count("output output_0: [[[[9.] [9.]] [[9.] [9.]] [[9.] [9.]]]]") == 2
-
-
-def test_deploy_by_names(warm, tmp_path):
-    spec = tf.TensorSpec([1], tf.float32)
-    content = converted(lambda minuend, subtrahend: minuend - subtrahend, spec, spec)
-    np.savez(tmp_path / "x.npz", subtrahend=np.float32([1, 2]), minuend=np.float32([10, 20]))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert re.findall(r"output \S+: \[(.*)\.\]", process.stdout) == ["9", "18"], process.stderr
-    np.savez(tmp_path / "x.npz", a=np.float32([1, 2]), minuend=np.float32([10, 20]))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert_clear_error(process, "x.npz", "an array named 'subtrahend'")
-    np.savez(tmp_path / "x.npz", subtrahend=np.float32([1, 2, 3]), minuend=np.float32([10, 20]))
-    assert_clear_error(deploy(warm, tmp_path, content, "--input", "x.npz"), "numbers of samples")
-    np.save(tmp_path / "x.npy", np.float32([1, 2]))
-    assert_clear_error(deploy(warm, tmp_path, content, "--input", "x.npy"), "must be a .npz file")
-
-
-def test_deploy_without_signature(warm, tmp_path):
-    saved_model = str(REPOSITORY / "tests/keras2/adam")
-    content = tf.compat.v1.lite.TFLiteConverter.from_saved_model(saved_model).convert()
-    known = np.load(REPOSITORY / "tests/keras2/expected.npz")
-    np.save(tmp_path / "x.npy", known["x"][:1])
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    value = float(re.search(r"output \S+: \[\[(.*)\]\]", process.stdout)[1])
-    assert value == pytest.approx(known["adam"].ravel()[0], abs=1e-6)
-
-
-def test_deploy_strings_and_flex_ops(warm, tmp_path):
-    spec = tf.TensorSpec([2], tf.string)
-    content = converted(lambda words: words == "yes", spec)
-    assert_clear_error(deploy(warm, tmp_path, content), "words takes bytes: give --input FILE")
-    np.save(tmp_path / "words.npy", np.array(["yes", "no"]))
-    process = deploy(warm, tmp_path, content, "--input", "words.npy")
-    assert "output output_0: [ True False]" in process.stdout, process.stderr
-    flex = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-    content = converted(lambda words: tf.strings.lower(words), spec, supported_ops=flex)
-    process = deploy(warm, tmp_path, content, "--input", "words.npy")
-    assert_clear_error(process, "Select TensorFlow op", "FlexStringLower")
-
-
-def test_samples_left_over_are_named(warm, tmp_path):
-    content = converted(lambda x: 2 * x, tf.TensorSpec([3, 1], tf.float32))
-    np.save(tmp_path / "x.npy", np.ones((100, 1), "float32"))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    assert process.returncode == 0, process.stderr
-    assert "left out the last 1 of x.npy" in process.stdout
-    assert process.stdout.count("output ") == 34  # one of the details
-    np.save(tmp_path / "x.npy", np.ones((2, 1), "float32"))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    assert_clear_error(process, "x.npy does not fit model.tflite (x float32 (3, 1))", "too few")
-
-
-def test_a_batch_that_varies_beside_one_that_is_fixed(warm, tmp_path):
-    specs = [tf.TensorSpec([None, 3], tf.float32), tf.TensorSpec([1, 3], tf.float32)]
-    content = converted(lambda a, b: a - b, *specs)
-    np.savez(tmp_path / "x.npz", a=np.full((4, 3), 5.0), b=np.arange(12.0).reshape(4, 3))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    rows = re.findall(r"output \S+: \[\[(.*)\]\]", process.stdout)
-    assert [float(row.split()[0]) for row in rows] == [5, 2, -1, -4]
-    np.savez(tmp_path / "x.npz", a=np.full((4, 2), 5.0), b=np.ones((4, 3)))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert_clear_error(process, "x.npz")
-    assert "np.int" not in process.stderr
-
-
-def test_what_was_random_is_said_where_it_is_refused(warm, tmp_path):
-    table = tf.constant([[1.0], [2.0]])
-    content = converted(lambda x: tf.gather(table, tf.cast(x, tf.int32)), tf.TensorSpec([9]))
-    process = deploy(warm, tmp_path, content)
-    assert_clear_error(process, "out of bounds", "random (x [9], 0 to 999)", "--input FILE")
-    np.save(tmp_path / "x.npy", np.full(9, 7.0))
-    process = deploy(warm, tmp_path, content, "--input", "x.npy")
-    assert_clear_error(process, "model.tflite with x.npy", "out of bounds")
-    assert "random" not in process.stderr
-
-
-def test_integers_for_a_quantized_tensor_are_real_numbers(pipeline, tmp_path):
-    model = pipeline[0] / "saved_model/my_model.int8.tflite"
-    outputs = []
-    for dtype in ["int8", "float32"]:
-        np.save(tmp_path / "x.npy", np.array([[100]], dtype))
-        process = run("04_deploy_tflite.py", model, "--input", "x.npy", cwd=tmp_path)
-        outputs.append(re.search(r"output .*\]\]", process.stdout[200:])[0])
-    assert outputs[0] == outputs[1]
-
-
-def test_a_proof_that_is_damaged_or_of_other_files(warm, pipeline, tmp_path):
+def test_a_damaged_record_is_made_again_by_the_command_that_is_named(warm, pipeline, tmp_path):
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
-    proof = tmp_path / "saved_model/my_model.proof.json"
+    path = tmp_path / "saved_model/my_model.check.json"
     for content in [
         "",
         "[]",
-        '{"variants": {}}',
-        '{"variants": 3}',
-        '{"variants": {"a": 1}}',
+        '{"format": 1, "variants": {}}',
+        '{"format": 1, "variants": 3}',
+        '{"format": 1, "variants": {"a": 1}}',
         "\x00",
     ]:
-        proof.write_text(content, encoding="utf-8")
+        path.write_text(content, encoding="utf-8")
         process = warm("04_deploy_tflite.py", cwd=tmp_path)
-        assert_clear_error(process, "my_model.proof.json is damaged", "python 03_convert_model.py")
-    shutil.copy(pipeline[0] / "saved_model/my_model.proof.json", proof)
-    old = tmp_path / "saved_model/my_model.int16.tflite"  # of a variant that was not tried again
-    shutil.copy(tmp_path / "saved_model/my_model.int8.tflite", old)
-    process = warm("04_deploy_tflite.py", old, cwd=tmp_path)
-    assert "my_model.int16.tflite has changed: it is not of the last conversion" in process.stdout
-    own = tmp_path / "other.int8.tflite"  # of a model that has its own name
-    shutil.copy(tmp_path / "saved_model/my_model.tflite", own)
-    assert "has changed" not in warm("04_deploy_tflite.py", own, cwd=tmp_path).stdout
+        assert_clear_error(process, "my_model.check.json is damaged: convert the model again: ")
+    words = shlex.split(process.stderr.partition("again: ")[2])
+    assert words[:4] == ["python", "-m", "litecheck", "convert"]
+    assert warm(*words[3:], cwd=tmp_path).returncode == 0
+    process = warm("04_deploy_tflite.py", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.count("16 of 16 runs agree") == 2
 
 
-def test_inputs_of_another_shape_or_number(warm, tmp_path):
-    spec = tf.TensorSpec([None, 3], tf.float32)
-    content = converted(lambda a, b: a - b, spec, spec)
-    np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((4, 3)))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert_clear_error(process, "x.npz", "the inputs have different numbers of samples")
-    np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((5, 2)))
-    process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert_clear_error(process, "x.npz", "a sample of b has the shape (5, 2)")
+def test_records_of_other_versions_are_told_apart(warm, pipeline, tmp_path):
+    shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
+    path = tmp_path / "saved_model/my_model.check.json"
+    path.write_text(json.dumps(record_of(path) | {"format": 2}), encoding="utf-8")
+    process = warm("04_deploy_tflite.py", cwd=tmp_path)
+    assert_clear_error(process, "my_model.check.json is a record of another version", "litecheck")
+    path.rename(tmp_path / "saved_model/my_model.proof.json")
+    process = warm("04_deploy_tflite.py", cwd=tmp_path)
+    assert_clear_error(process, "my_model.proof.json is a record of an older version", "litecheck")
+
+
+def test_a_file_that_computes_something_else_ends_the_stage(warm, pipeline, tmp_path):
+    shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
+    path = tmp_path / "saved_model/my_model.check.json"
+    record = record_of(path)
+    record["runs"][3]["outputs"] = record["runs"][9]["outputs"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    process = warm("04_deploy_tflite.py", cwd=tmp_path)
+    assert_clear_error(process, "saved_model/my_model.tflite: this device computes something else")
+    assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""Truncated, bit-flipped and random files: always an answer or a one-line error, never a crash.
+"""Truncated, bit-flipped and random files: always an output or a one-line error, never a crash.
 
 A tenth of the mutations runs with the other tests; `make fuzz` runs all: 500 of a `.tflite` file
 and 100 each of `.keras`, `.npy`, `.npz` files and of a SavedModel.
@@ -43,29 +43,31 @@ def outcome(process):
 
 
 @pytest.mark.parametrize(
-    ("name", "script", "option", "count"),
+    ("name", "command", "option", "count"),
     [
-        ("my_model.tflite", "04_deploy_tflite.py", None, 500),
-        ("my_model.int8.tflite", "04_deploy_tflite.py", None, 100),
-        ("my_model.keras", "02_load_model.py", None, 100),
-        ("x.npy", "04_deploy_tflite.py", "--input", 100),
-        ("x.npz", "04_deploy_tflite.py", "--input", 100),
-        ("x.npy", "03_convert_model.py", "--samples", 50),
-        ("x.npz", "03_convert_model.py", "--samples", 50),
+        ("my_model.tflite", "run", None, 500),
+        ("my_model.int8.tflite", "run", None, 100),
+        ("my_model.tflite", "look", None, 100),
+        ("my_model.keras", "look", None, 100),
+        ("x.npy", "run", "--input", 100),
+        ("x.npz", "run", "--input", 100),
+        ("x.npy", "convert", "--samples", 50),
+        ("x.npz", "convert", "--samples", 50),
     ],
 )
-def test_mutated_files(warm, pipeline, tmp_path, name, script, option, count):
+def test_mutated_files(warm, pipeline, tmp_path, name, command, option, count):
     directory = tmp_path / "saved_model"
     shutil.copytree(pipeline[0] / "saved_model", directory)
     np.save(directory / "x.npy", np.ones((40, 1), "float32"))
-    np.savez(directory / "x.npz", keras_tensor=np.ones((40, 1), "float32"))
+    np.savez(directory / "x.npz", x=np.ones((40, 1), "float32"))
     path = directory / name
     content = path.read_bytes()
     ends = collections.Counter()
     for mutation in mutations(content, max(3, int(count * SHARE))):
         path.write_bytes(mutation)
-        arguments = [option, path] if option else [path]
-        ends[outcome(warm(script, *arguments, cwd=tmp_path, timeout=60))] += 1
+        model = directory / {"run": "my_model.tflite", "convert": "my_model"}.get(command, "")
+        arguments = [model, option, path] if option else [path]
+        ends[outcome(warm(command, *arguments, cwd=tmp_path, timeout=60))] += 1
     print(dict(ends))
     assert set(ends) <= {"fine", "clear error"}
     assert ends["clear error"] >= ends.total() / 2
@@ -81,7 +83,7 @@ def test_mutated_saved_models(warm, pipeline, tmp_path, part):
     ends = collections.Counter()
     for mutation in mutations(content, max(3, int(50 * SHARE))):
         path.write_bytes(mutation)
-        ends[outcome(warm("03_convert_model.py", cwd=tmp_path, timeout=60))] += 1
+        ends[outcome(warm("convert", directory / "my_model", cwd=tmp_path, timeout=60))] += 1
     print(dict(ends))
     aborted = ends["SIGABRT"] + ends["SIGSEGV"]
     assert ends["clear error"] + ends["fine"] + aborted == ends.total()

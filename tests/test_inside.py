@@ -1,16 +1,13 @@
-"""What is shown of a file's inside: read from it, and enough to compute its answers by hand."""
+"""What is shown of a file's inside: read from it, and enough to compute its outputs by hand."""
 
 import re
 import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import SUFFIXES, answers, run
-from test_deploy import converted
+from conftest import SUFFIXES, answers, lesson, run, tensors
 
-from backstage import inside, litert, pictures
+from litecheck import inside, litert, pictures
 
 X = np.float32([[1], [150], [199]])
 
@@ -49,7 +46,7 @@ def test_the_operations_and_their_weights(contents):
     ]
 
 
-def test_the_float32_files_numbers_give_its_answers(pipeline, contents):
+def test_the_float32_files_numbers_give_its_outputs(pipeline, contents):
     (kernel,), (second, bias) = (op.weights for op in contents["float32"].operations)
     by_hand = X @ kernel.values.T @ second.values.T + bias.values
     path = pipeline[0] / "saved_model/my_model.tflite"
@@ -66,11 +63,10 @@ def test_the_integers_stand_for_the_float32_files_numbers(contents):
 
 
 def test_ends_and_their_ranges_are_those_of_litert(pipeline, contents):
-    path = pipeline[0] / "saved_model/my_model.int8.tflite"
-    interpreter = Interpreter(str(path))
+    inputs, outputs = tensors(pipeline[0] / "saved_model/my_model.int8.tflite")
     for tensor, detail in [
-        (contents["full integer"].inputs[0], interpreter.get_input_details()[0]),
-        (contents["full integer"].outputs[0], interpreter.get_output_details()[0]),
+        (contents["full integer"].inputs[0], inputs["x"]),
+        (contents["full integer"].outputs[0], outputs["output_0"]),
     ]:
         assert tensor.shape == detail["shape_signature"].tolist()
         assert (tensor.scales[0], tensor.zero_points[0]) == pytest.approx(detail["quantization"])
@@ -83,33 +79,47 @@ def test_ends_and_their_ranges_are_those_of_litert(pipeline, contents):
     assert (low, high) == (0, pytest.approx(199))
 
 
+def arrays(text, mark=""):
+    """Return the arrays that are printed on lines of their own, after a mark."""
+    found = re.findall(rf"^ {{4}}{re.escape(mark)}\[([^]]*)\]$", text, re.MULTILINE)
+    return [np.array(numbers.split(), float) for numbers in found]
+
+
 def test_what_is_printed_is_in_the_files(warm, tmp_path):
     """With another seed, so that nothing can be written down beforehand."""
-    for step in (["01_create_model.py", "--seed", 2, "--epochs", 100], ["03_convert_model.py"]):
-        process = warm(*step, cwd=tmp_path)
-        assert process.returncode == 0, process.stderr
-    shown = process.stdout.split("inside saved_model/my_model.tflite\n")[1]
-    shown, integers = shown.split("inside saved_model/my_model.int8.tflite\n")
-    for text, suffix in [(shown, ".tflite"), (integers, ".int8.tflite")]:
-        content = inside.read(tmp_path / f"saved_model/my_model{suffix}")
-        weights = [tensor for operation in content.operations for tensor in operation.weights]
-        printed = re.findall(r"^ {6}\[(.*)\]$", text, re.MULTILINE)
-        for tensor, numbers in zip(weights, printed, strict=True):
-            np.testing.assert_allclose(
-                np.array(numbers.split(), float), tensor.values.ravel(), atol=6e-6, rtol=1e-5
-            )
-    real = re.findall(r"^ {6}= \[(.*)\]$", integers, re.MULTILINE)
-    for tensor, numbers in zip(weights, real, strict=True):
-        np.testing.assert_allclose(
-            np.array(numbers.split(), float), tensor.real().ravel(), atol=6e-6
-        )
+    process = warm(lesson(tmp_path, "01_create_model.py", seed=2, epochs=100), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    process = warm("03_convert_model.py", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    for variant, suffix in [("float32", ".tflite"), ("full integer", ".int8.tflite")]:
+        path = f"saved_model/my_model{suffix}"
+        weights = [
+            weights
+            for operation in inside.read(tmp_path / path).operations
+            for weights in operation.weights
+        ]
+        shown = re.findall(rf"^{variant}: FULLY_CONNECTED\n(?:  .*\n)+", process.stdout, re.M)
+        assert len(shown) == 2
+        looked = warm("look", path, cwd=tmp_path)
+        for text in ["".join(shown), looked.stdout]:
+            assert re.findall(r"^  (\w+ \[.*\], \d+ bytes)$", text, re.M) == [*map(str, weights)]
+            for tensor, printed in zip(weights, arrays(text), strict=True):
+                np.testing.assert_allclose(printed, tensor.values.ravel(), atol=6e-6, rtol=1e-5)
+        scales = arrays("".join(shown), "* ")
+        if variant == "float32":
+            assert not scales
+            continue
+        for tensor, printed in zip(weights, scales, strict=True):
+            np.testing.assert_allclose(printed, tensor.scales, atol=6e-6)
+            step = printed.reshape([-1] + [1] * (tensor.values.ndim - 1))
+            np.testing.assert_allclose(step * tensor.values, tensor.real(), atol=2e-3)
 
 
 def test_the_graphs(contents, tmp_path):
-    sizes = dict(zip(contents, [1, 2, 3, 4], strict=True))
-    drawing = pictures.graphs(contents, sizes, str(tmp_path / "graphs.png"))
+    drawing = pictures.graphs(contents, str(tmp_path / "graphs.png"))
     assert [path.name for path in tmp_path.iterdir()] == ["graphs.png"]
     for variant, content in contents.items():
+        assert f'label="{variant}: {content.size:,} bytes"' in drawing.source
         boxes = re.findall(
             rf'^\t+"{variant} operation \d+" \[label=(.*?)\]$', drawing.source, re.M | re.S
         )
@@ -128,100 +138,64 @@ def test_without_dot_the_graphs_are_not_drawn(pipeline, tmp_path):
     assert process.returncode == 0, process.stderr
     assert "my_model.graphs.png was not drawn: Graphviz's `dot` is missing" in process.stdout
     assert (tmp_path / "saved_model/my_model.variants.png").exists()
+    process = run("look", "saved_model/my_model.tflite", cwd=tmp_path, PATH="")
+    assert process.returncode == 0, process.stderr
+    assert "my_model.graph.png was not drawn: Graphviz's `dot` is missing" in process.stdout
 
 
-def test_own_models_are_told_where_to_look(warm, models, tmp_path):
-    process = warm("03_convert_model.py", models / "mobilenet.keras", "--output", "m", cwd=tmp_path)
-    assert "to look inside: pip install netron, then netron m.tflite\n" in process.stdout
-
-
-def test_one_number_followed(pipeline):
-    """Each step of the arithmetic that stage 4 prints, done again."""
-    stdout = pipeline[1]["04_deploy_tflite.py"].stdout
-    path = pipeline[0] / "saved_model/my_model.int8.tflite"
-    given, taken = (
-        Interpreter(str(path)).get_input_details(),
-        Interpreter(str(path)).get_output_details(),
-    )
-    scale = given[0]["quantization"][0]
-    steps, minus, q = re.search(r"stored as (\d+) - (\d+) = (\d+)", stdout).groups()
-    assert f"  150 / {scale:.5f} = {150 / scale:.1f}, stored" in stdout
-    assert int(steps) == round(150 / scale)
-    assert int(steps) - int(minus) == int(q)
-    answer = answers(path, np.float32([[150]])).item()
-    stored = round(answer / taken[0]["quantization"][0]) - 128
-    assert f"it answers {stored}, which is " in stdout
-    assert f" = {answer:,.1f}\n  the line is at 15,005\n" in stdout
-
-
-def test_without_the_other_file_nothing_is_followed(warm, pipeline, tmp_path):
-    content = (pipeline[0] / "saved_model/my_model.tflite").read_bytes()
-    (tmp_path / "my_model.tflite").write_bytes(content)
-    process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=tmp_path)
-    assert process.returncode == 0
-    assert "150" not in process.stdout.split("one run takes")[1].splitlines()[-1]
-    assert "through" not in process.stdout
-
-
-def int8_file(path, low, high, outputs):
-    """Write a full-integer file of one input, calibrated from low to high, and some outputs."""
-    content = converted(
-        lambda x: {f"y{i}": x * (2.0 + i) for i in range(outputs)},
-        tf.TensorSpec([None, 1], tf.float32),
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ([np.float32([[x]])] for x in (low, high)),
-        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
-        inference_input_type=tf.int8,
-        inference_output_type=tf.int8,
-    )
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("sibling", ["damaged", "float", "directory", "narrow", "two outputs"])
-def test_a_file_beside_it_that_cannot_be_followed_is_left_alone(warm, pipeline, tmp_path, sibling):
-    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path)
-    path = tmp_path / "my_model.int8.tflite"
-    if sibling == "damaged":
-        path.write_bytes((pipeline[0] / "saved_model/my_model.int8.tflite").read_bytes()[:700])
-    elif sibling == "float":
-        shutil.copy(tmp_path / "my_model.tflite", path)
-    elif sibling == "directory":
-        path.mkdir()
-    else:
-        int8_file(path, -100, 99 if sibling == "narrow" else 300, 1 if sibling == "narrow" else 2)
-    process = warm("04_deploy_tflite.py", "my_model.tflite", cwd=tmp_path)
+def test_own_models_are_looked_into(warm, models, tmp_path):
+    """Of each operation the dtypes, shapes and bytes; the numbers of small arrays only."""
+    process = warm("convert", models / "mobilenet.keras", "--output", "m", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    process = warm("look", "m.tflite", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
-    assert "through" not in process.stdout
+    content = inside.read(tmp_path / "m.tflite")
+    assert f"model m.tflite, {content.size:,} bytes\n" in process.stdout
+    for operation in content.operations:
+        lines = [operation.name, *(f"  {weights}" for weights in operation.weights)]
+        assert all(f"{line}\n" in process.stdout for line in lines)
+    assert process.stdout.count("DEPTHWISE_CONV_2D\n") == 13
+    assert all(len(line) <= 100 for line in process.stdout.splitlines())
+    drawn = (tmp_path / "m.graph.png").exists()  # some versions of Graphviz give up
+    assert ("saved m.graph.png" if drawn else "m.graph.png was not drawn") in process.stdout
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (1, 2)])
-def test_another_model_under_the_lessons_name(warm, tmp_path, inputs, outputs):
-    """It has more inputs or outputs than the lesson's model."""
+def test_a_device_looks_into_a_file_without_a_picture(pipeline, tmp_path):
+    for name in ["tensorflow", "keras", "matplotlib", "graphviz"]:
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name} here')")
+    shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path)
+    process = run("look", "my_model.tflite", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.count("FULLY_CONNECTED\n") == 2
+    assert "my_model.graph.png was not drawn: no graphviz here" in process.stdout
+
+
+def test_a_model_of_several_outputs(warm, tmp_path):
+    """One input and two outputs, where the lesson's model has one."""
     from tensorflow import keras
 
-    ends = [keras.Input([1], name=f"x{i}") for i in range(inputs)]
-    total = keras.layers.Add()(ends) if inputs > 1 else ends[0]
-    model = keras.Model(ends, [keras.layers.Dense(1, name=f"y{i}")(total) for i in range(outputs)])
-    (tmp_path / "saved_model").mkdir()
-    model.save(tmp_path / "saved_model/my_model.keras")
-    model.export(tmp_path / "saved_model/my_model", verbose=False)
+    x = keras.Input([1], name="x")
+    model = keras.Model(x, [keras.layers.Dense(1, name=f"y{i}")(x) for i in range(2)])
+    model.save(tmp_path / "two.keras")
     samples = np.random.default_rng(0).normal(size=(20, 1)).astype("float32")
-    np.savez(tmp_path / "saved_model/my_model.samples.npz", **{f"x{i}": samples for i in range(2)})
-    for step in ["02_load_model.py", "03_convert_model.py", "04_deploy_tflite.py"]:
-        process = warm(step, cwd=tmp_path)
-        assert (process.returncode, process.stderr) == (0, ""), step
+    np.save(tmp_path / "two.samples.npy", samples)
+    for command in [["look", "two.keras"], ["convert", "two.keras"], ["run", "two.int8.tflite"]]:
+        process = warm(*command, cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, ""), command
+    outputs = re.findall(r"^output (output_\d): int8", process.stdout, re.M)
+    assert sorted(outputs) == ["output_0", "output_1"]
 
 
-def test_a_model_whose_range_lies_elsewhere(warm, tmp_path):
-    from tensorflow import keras
-
-    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
-    (tmp_path / "saved_model").mkdir()
-    model.export(tmp_path / "saved_model/my_model", verbose=False)
-    for low in (-100, -201):
-        samples = np.arange(low, low + 100, dtype="float32").reshape(-1, 1)
-        np.save(tmp_path / "saved_model/my_model.samples.npy", samples)
-        for step in ["03_convert_model.py", "04_deploy_tflite.py"]:
-            process = warm(step, cwd=tmp_path)
-            assert (process.returncode, process.stderr) == (0, ""), step
-        assert not (tmp_path / "saved_model/my_model.steps.png").exists()
+@pytest.mark.parametrize("low", [-100, -201])
+def test_samples_whose_range_lies_elsewhere(warm, pipeline, tmp_path, low):
+    """The 150 that stages 3 and 4 follow is not in it, and not always the zero."""
+    shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
+    x = f'np.arange({low}, {low + 100}, dtype="float32")[:, None]'
+    process = warm(lesson(tmp_path, "03_convert_model.py", samples=x), cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    low, high = inside.read(tmp_path / "saved_model/my_model.int8.tflite").inputs[0].limits()
+    assert high < 150
+    process = warm("04_deploy_tflite.py", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "150 / " in process.stdout
+    assert "stored as 127\n" in process.stdout  # clipped

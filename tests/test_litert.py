@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from backstage import litert, script
+from litecheck import litert, script
 
 
 def tensor(dtype, scale=0.0, zero_point=0, shape=(1, 3)):
@@ -87,24 +87,37 @@ def test_text(values, shown):
     assert len(litert.text(values)) <= 80
 
 
-def test_run_and_curve_agree_with_the_interpreter(pipeline):
+def test_runner_and_curve_agree_with_the_interpreter(pipeline):
     path = pipeline[0] / "saved_model/my_model.int8.tflite"
     x = np.arange(100, 200, 7, dtype="float32")
-    runs = [{"keras_tensor": value.reshape(1, 1)} for value in x]
-    results, dtypes, scales, seconds = litert.run(path.read_bytes(), runs, "serving_default")
-    assert (len(results), dtypes) == (len(x), "int8")
-    assert 0 < seconds < 1
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    for value, result, point in zip(x, results, litert.curve(str(path), x), strict=True):
-        scale, zero_point = given["quantization"]
-        q = min(max(round(float(value) / scale) + zero_point, -128), 127)
-        interpreter.set_tensor(given["index"], np.int8([[q]]))
-        interpreter.invoke()
-        scale, zero_point = taken["quantization"]
-        real = scale * (interpreter.get_tensor(taken["index"]).item() - zero_point)
-        assert result["output_0"].item() == pytest.approx(real, rel=1e-6)
-        assert point == result["output_0"].item()
-    assert scales == {"output_0": scale}
-    assert [list(side) for side in litert.names(interpreter)] == [["keras_tensor"], ["output_0"]]
+    for model in [str(path), path.read_bytes()]:
+        runner = litert.Runner(model)
+        assert (list(runner.inputs), list(runner.outputs)) == (["x"], ["output_0"])
+        assert runner.dtypes() == "int8"
+        assert runner.outputs["output_0"]["quantization"] == taken["quantization"]
+        results = [runner({"x": value.reshape(1, 1)}) for value in x]
+        assert 0 < runner.seconds < 1
+        for value, result, point in zip(x, results, litert.curve(str(path), x), strict=True):
+            scale, zero_point = given["quantization"]
+            q = min(max(round(float(value) / scale) + zero_point, -128), 127)
+            interpreter.set_tensor(given["index"], np.int8([[q]]))
+            interpreter.invoke()
+            scale, zero_point = taken["quantization"]
+            real = scale * (interpreter.get_tensor(taken["index"]).item() - zero_point)
+            assert result["output_0"].item() == pytest.approx(real, rel=1e-6)
+            assert point == result["output_0"].item()
+    assert [list(side) for side in litert.names(interpreter)] == [["x"], ["output_0"]]
+
+
+def test_runner_takes_other_sizes_from_run_to_run(pipeline):
+    runner = litert.Runner(str(pipeline[0] / "saved_model/my_model.tflite"))
+    x = np.arange(12, dtype="float32").reshape(-1, 1)
+    whole = runner({"x": x})["output_0"]
+    for size in (1, 5, 1):
+        part = runner({"x": x[:size]})["output_0"]
+        np.testing.assert_allclose(part, whole[:size], rtol=1e-5, atol=1e-3)
+    with pytest.raises(RuntimeError, match="dimension"):
+        runner({"x": np.ones((2, 3), "float32")})

@@ -18,7 +18,7 @@ def clone(pipeline, tmp_path):
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy2(path, tmp_path)
-    for directory in ["backstage", "tests"]:
+    for directory in ["litecheck", "tests"]:
         shutil.copytree(REPOSITORY / directory, tmp_path / directory)
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     (tmp_path / "saved_model/.gitkeep").touch()
@@ -46,8 +46,8 @@ def steps(clone, *arguments):
     """Return the scripts that make would run. A dry run names some of them in both its parts."""
     process = make(clone, "--dry-run", *arguments)
     assert process.returncode == 0, process.stderr
-    lines = [line for line in process.stdout.splitlines() if ".venv/bin" in line]
-    return list(dict.fromkeys(line.split()[-1] for line in lines))
+    lines = [line.split()[-1] for line in process.stdout.splitlines() if ".venv/bin" in line]
+    return list(dict.fromkeys(word for word in lines if word.endswith((".py", ".sh"))))
 
 
 def later(path):
@@ -61,7 +61,7 @@ def test_only_what_is_out_of_date_is_made_again(clone):
     assert steps(clone) == ["03_convert_model.py", "04_deploy_tflite.py"]
     later(clone / "convert-tflite.sh")
     assert steps(clone)[0] == "convert-tflite.sh"
-    for source in ["01_create_model.py", "backstage/verify.py"]:
+    for source in ["01_create_model.py", "litecheck/table.py"]:
         before = (clone / source).stat().st_mtime
         later(clone / source)
         assert steps(clone) == [
@@ -96,6 +96,12 @@ def test_clean_removes_the_artifacts_only(clone):
     assert left == {".gitkeep", "mine.tflite"}
 
 
+def test_it_ends_with_what_to_do_next(clone):
+    lines = make(clone, "--dry-run").stdout.splitlines()[-2:]
+    assert ["make book" in line for line in lines] == [True, False]
+    assert ["litecheck convert MODEL" in line for line in lines] == [False, True]
+
+
 def test_help_lists_the_targets(clone):
     text = make(clone, "help").stdout
     for target in ["make test", "make notebooks", "make bench", "make fuzz", "make clean"]:
@@ -119,8 +125,9 @@ def test_an_unsupported_python_is_named_before_anything_is_installed(clone, tmp_
 def test_the_page_of_an_own_model_lies_beside_that_of_the_lesson(clone):
     shutil.copytree(REPOSITORY / "browser", clone / "browser")
     lesson = make(clone, "--dry-run", "browser").stdout
-    assert "03_convert_model.py  --batch 1 --output build/browser.new/model" in lesson
+    convert = ".venv/bin/litecheck convert"
+    assert f"{convert} 'saved_model/my_model' --batch 1 --output build/browser.new/model" in lesson
     own = make(clone, "--dry-run", "browser", "MODEL=my models/net.keras").stdout
-    assert "03_convert_model.py 'my models/net.keras' --batch 1" in own
+    assert f"{convert} 'my models/net.keras' --batch 1" in own
     assert "browser/serve.py build/browser-own" in own
     assert "build/browser.new" not in own

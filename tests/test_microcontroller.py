@@ -7,8 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY, assert_clear_error, run, save_line
+from conftest import REPOSITORY, assert_clear_error, run, run_tflite, save_line, tensors
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is missing: run make microcontroller")
 
@@ -61,9 +60,9 @@ def arrays(header):
 
 @pytest.mark.parametrize("variant", ["float32", "full integer"])
 def test_a_board_tests_itself_with_the_header(pipeline, tmp_path, variant):
-    """The right file lies between the ends, and a file whose answers are a few percent off not."""
+    """The right file is between the ends, and one whose outputs are a few percent off is not."""
     suffix = {"float32": "", "full integer": ".int8"}[variant]
-    for name in [f"my_model{suffix}.tflite", "my_model.proof.json"]:
+    for name in [f"my_model{suffix}.tflite", "my_model.check.json"]:
         shutil.copy(pipeline[0] / "saved_model" / name, tmp_path)
     if suffix:  # NAME.tflite must be there
         (tmp_path / "my_model.tflite").write_bytes(
@@ -73,19 +72,19 @@ def test_a_board_tests_itself_with_the_header(pipeline, tmp_path, variant):
     assert process.returncode == 0, process.stderr
     header = (tmp_path / "build/microcontroller/my_model.h").read_text()
     found = arrays(header)
-    ((x,),) = [found["my_model_input"]]
-    interpreter = Interpreter(str(tmp_path / f"my_model{suffix}.tflite"))
-    interpreter.allocate_tensors()
-    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(given["index"], np.array([[x]], given["dtype"]))
-    interpreter.invoke()
-    answer = interpreter.get_tensor(taken["index"]).item()
-    assert found["my_model_output_right"] == [pytest.approx(18205, abs=1)]
+    (x,) = found["my_model_input"]
+    path = tmp_path / f"my_model{suffix}.tflite"
+    (given,), (taken,) = (side.values() for side in tensors(path))
+    scale, zero_point = given["quantization"]
+    (output,) = run_tflite(path, [[scale * (x - zero_point) if suffix else x]]).values()
+    scale, zero_point = taken["quantization"]
+    stored = round(output.item() / scale) + zero_point if suffix else output.item()
+    assert found["my_model_output_expected"] == [pytest.approx(18205, abs=1)]
     (low,), (high,) = found["my_model_output_lowest"], found["my_model_output_highest"]
-    assert low <= answer <= high
+    assert low <= stored <= high
     reach = high - low
     assert reach <= (8 if suffix else 3)  # in steps, or in numbers of 18,205
-    assert not low <= answer + reach <= high
+    assert not low <= stored + reach <= high
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler is installed: cc")
@@ -111,14 +110,11 @@ def test_the_scales_of_an_own_model(pipeline, tmp_path):
     process = run(SCRIPT, "2nd-model", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert "beside LiteRT, on random inputs" in process.stdout
-    assert "no proof" in process.stdout
+    assert "no check" in process.stdout
     header = (tmp_path / "build/microcontroller/2nd-model.h").read_text()
     assert "unsigned char _2nd_model[" in header
-    interpreter = Interpreter(str(tmp_path / "2nd-model.tflite"))
-    for kind, tensor in [
-        ("input ", interpreter.get_input_details()[0]),
-        ("output", interpreter.get_output_details()[0]),
-    ]:
+    sides = tensors(tmp_path / "2nd-model.tflite")
+    for kind, (tensor,) in zip(["input ", "output"], map(dict.values, sides), strict=True):
         printed = re.search(rf"// {kind} \S+: int8 \[1, 1\], scale (\S+), zero point (\S+)", header)
         scale, zero_point = tensor["quantization"]
         assert np.float32(printed[1]) == np.float32(scale)
@@ -126,7 +122,7 @@ def test_the_scales_of_an_own_model(pipeline, tmp_path):
 
 
 def test_a_model_of_images(models, warm, tmp_path):
-    process = warm("03_convert_model.py", "swish.keras", "--output", tmp_path / "swish", cwd=models)
+    process = warm("convert", "swish.keras", "--output", tmp_path / "swish", cwd=models)
     assert process.returncode == 0, process.stderr
     process = run(SCRIPT, "swish", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
@@ -138,14 +134,14 @@ def test_a_model_of_images(models, warm, tmp_path):
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
     """Each variant; and no header is written of one that computes something else."""
     save_line(tmp_path / "my_model.keras", 50)
-    assert warm("03_convert_model.py", "my_model.keras", cwd=tmp_path).returncode == 0
-    shutil.copy(pipeline[0] / "saved_model/my_model.proof.json", tmp_path)
+    assert warm("convert", "my_model.keras", cwd=tmp_path).returncode == 0
+    shutil.copy(pipeline[0] / "saved_model/my_model.check.json", tmp_path)
     process = run(SCRIPT, "my_model", cwd=tmp_path)
     assert_clear_error(
         process, "something else here than the trained model: float32, dynamic range, full integer"
     )
     assert len(re.findall(r"^\w[\w ]+? +yes +\S+ +0 of 16 ", process.stdout, re.MULTILINE)) == 3
-    assert process.stdout.count("is right, and may differ by") == 3
+    assert process.stdout.count(", and may differ by") == 3
     assert not (tmp_path / "build").exists()
     shutil.copy(pipeline[0] / "saved_model/my_model.int8.tflite", tmp_path)  # one that is right
     process = run(SCRIPT, "my_model", cwd=tmp_path)
@@ -155,7 +151,7 @@ def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
 
 def test_what_cannot_be_read(tmp_path):
     process = run(SCRIPT, "nothing", cwd=tmp_path)
-    assert_clear_error(process, "nothing.tflite is missing", "03_convert_model.py")
+    assert_clear_error(process, "nothing.tflite is missing")
     (tmp_path / "text.tflite").write_text("not a model")
     assert_clear_error(run(SCRIPT, "text", cwd=tmp_path), "text.tflite")
     assert not (tmp_path / "build").exists()

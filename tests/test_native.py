@@ -1,4 +1,4 @@
-"""Stage 4 in C: it answers as LiteRT in Python does, and each failure prints one line."""
+"""The program in C: it returns what LiteRT in Python does, and each failure prints one line."""
 
 import ctypes
 import importlib.util
@@ -15,11 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
-from conftest import REPOSITORY, SUFFIXES
-from test_deploy import converted
-
-from backstage import litert
+from conftest import REPOSITORY, SUFFIXES, converted, run_tflite, tensors
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler is installed: cc")
 
@@ -84,21 +80,20 @@ def outputs(process):
 
 def in_python(path, values):
     """Return the outputs by name, in real numbers, of values that fill the inputs in order."""
-    interpreter = Interpreter(str(path))
     values = itertools.chain(values, itertools.repeat(values[-1]))
-    run = {}
-    for name, tensor in litert.names(interpreter)[0].items():
+    given = []
+    for tensor in tensors(path)[0].values():
         dtype = np.float32 if tensor["quantization"][0] else tensor["dtype"]
         count = int(np.prod(tensor["shape"]))
         numbers = np.array(list(itertools.islice(values, count)), dtype)
-        run[name] = numbers.reshape(tensor["shape"])
-    return litert.invoke(interpreter, run)
+        given.append(numbers.reshape(tensor["shape"]))
+    return run_tflite(path, *given)
 
 
 def assert_as_in_python(program, path, values):
     """Compare all outputs of the program with those of LiteRT in Python.
 
-    A tensor has one name in C; what is its second name in Python has the same answer.
+    A tensor has one name in C; what is its second name in Python is the same output.
     """
     printed, expected = outputs(deploy(program, path, *values)), in_python(path, values)
     names = {name for name, _ in printed}
@@ -111,22 +106,23 @@ def assert_as_in_python(program, path, values):
 
 
 @pytest.mark.parametrize("suffix", list(SUFFIXES.values())[:4])
-def test_the_four_files_answer_as_in_python(program, pipeline, suffix):
+def test_the_four_files_run_as_in_python(program, pipeline, suffix):
     path = pipeline[0] / f"saved_model/my_model{suffix}"
-    for x in [150, 0, 3.7, 5000, -2]:  # an int8 file cuts off the last two
+    for x in [150, 0, 3.7, 5000, -2]:  # an int8 file clips the last two
         assert_as_in_python(program, path, [x])
 
 
-def test_the_lesson_prints_what_stage_4_prints(plain, pipeline):
+def test_it_prints_what_the_command_run_prints(plain, pipeline, warm):
     path = pipeline[0] / "saved_model/my_model.int8.tflite"
-    scale, zero_point = Interpreter(str(path)).get_input_details()[0]["quantization"]
+    ((scale, zero_point),) = (tensor["quantization"] for tensor in tensors(path)[0].values())
     lines = deploy(plain, path, 150).stdout.decode().splitlines()
     assert lines[0] == f"model  {path}"
     assert re.fullmatch(
         r"input  \S+: int8 \[1, 1\], signature \[-1, 1\], "
-        + re.escape(f"real = {scale:.6g} * (q - {zero_point})"),
+        + re.escape(f"real = {scale:.6g} * (q + {-zero_point})"),
         lines[1],
     )
+    assert lines[:3] == warm("run", path, cwd=path.parent).stdout.splitlines()[:3]
     held = scale * round(150 / scale)  # what an int8 can hold of 150
     assert float(lines[3].split()[-1]) == pytest.approx(held, rel=1e-6)
     assert re.fullmatch(r"one run takes [\d.]+ us, the median of \d+", lines[-1])
@@ -231,7 +227,7 @@ def networks(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_other_networks_answer_as_in_python(program, networks, name):
+def test_other_networks_run_as_in_python(program, networks, name):
     values = NETWORKS[name][1]
     if values:
         assert_as_in_python(program, networks(name), values)
@@ -287,7 +283,7 @@ def assert_one_line(process, *phrases):
         assert phrase in lines[0]
 
 
-NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API. Try 04_deploy_tflite.py"
+NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API. Try python -m litecheck run"
 
 
 def test_files_that_are_none(program, pipeline, tmp_path):
@@ -327,7 +323,7 @@ def test_a_file_that_cannot_be_read(program, tmp_path):
         ([""], "'' is no number"),
         (["\n\x1b[31m"], "'  [31m' is no number"),
         (["x" * 100_000], "is no number. Give numbers"),
-        (["1e39"], "keras_tensor is float32 and cannot hold 1e+39. Give another value"),
+        (["1e39"], "x is float32 and cannot hold 1e+39. Give another value"),
         (["1", "2", "3"], "3 values are 2 too many. Give fewer"),
     ],
 )
@@ -361,7 +357,7 @@ REFUSED = {
     "text": (
         lambda: converted(lambda x: x, spec([None], tf.string, "words")),
         [],
-        "words holds text or a rare dtype. Use 04_deploy_tflite.py --input FILE",
+        "words holds text or a rare dtype. Use python -m litecheck run FILE --input INPUT",
     ),
     "an operation of TensorFlow": (
         lambda: converted(
@@ -388,7 +384,7 @@ REFUSED = {
     "an output of a size that changes": (
         lambda: converted(lambda n: tf.fill([n, 2], 3.0) + 1, spec([], tf.int32)),
         [0],
-        "the size of an output depends on the input. Use 04_deploy_tflite.py",
+        "the size of an output depends on the input. Use python -m litecheck run",
     ),
     "an output that grows": (
         lambda: converted(lambda n: tf.fill([n, 2], 3.0) + 1, spec([], tf.int32)),
@@ -404,7 +400,7 @@ def test_files_that_do_not_run(program, tmp_path, name):
     content, values, phrase = REFUSED[name]
     path = tmp_path / "model.tflite"
     path.write_bytes(content())
-    assert_one_line(deploy(program, path, *values), str(path), phrase, "04_deploy_tflite.py")
+    assert_one_line(deploy(program, path, *values), str(path), phrase, "python -m litecheck run")
 
 
 def test_a_full_disk_is_reported(program, pipeline):
@@ -493,11 +489,11 @@ def test_the_directory_runs_elsewhere_in_an_empty_environment(plain, pipeline, t
 @pytest.fixture
 def clone(pipeline, tmp_path):
     """Return a copy of the repository's files with fresh artifacts, and LiteRT in its .venv."""
-    for name in ["Makefile", "requirements.txt", "convert-tflite.sh"]:
+    for name in ["Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"]:
         shutil.copy(REPOSITORY / name, tmp_path)
-    for path in REPOSITORY.glob("0*.py"):
+    for path in [*REPOSITORY.glob("0*.py"), REPOSITORY / "convert-tflite.sh"]:
         shutil.copy(path, tmp_path)
-    for name in ["backstage", "native"]:
+    for name in ["litecheck", "native"]:
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from backstage import pictures
+from litecheck import artifacts, inside, pictures
 
 
 @pytest.fixture(autouse=True)
@@ -35,21 +35,44 @@ def test_training():
     np.testing.assert_array_equal(lines["predictions for 1 to 5"], [[1, 9], [2, 18]])
 
 
-def test_variants_take_turns():
+def test_each_variant_has_its_colour_and_its_mark():
+    assert list(pictures.COLORS) == list(pictures.MARKERS) == list(artifacts.VARIANTS)
+    for variant, (_, color) in artifacts.VARIANTS.items():
+        assert pictures.COLORS[variant] == color
+    assert len({*pictures.COLORS.values()}) == len({*pictures.MARKERS.values()}) == 5
+
+
+def test_variants_take_turns(pipeline):
     x = np.arange(5, 600, 12, dtype="float32")
-    answers = {variant: 100 * x + i for i, variant in enumerate(list(pictures.STYLES)[:4])}
-    sizes = {variant: 1000 * (i + 1) for i, variant in enumerate(list(pictures.STYLES)[:4])}
-    figure = pictures.variants(x, answers, sizes, held=(0, 199))
+    outputs = {variant: 100 * x + i for i, variant in enumerate(list(artifacts.VARIANTS)[:4])}
+    integers = inside.read(str(pipeline[0] / "saved_model/my_model.int8.tflite"))
+    contents = {
+        variant: integers._replace(size=1000 * (i + 1)) for i, variant in enumerate(outputs)
+    }
+    figure = pictures.variants(x, outputs, contents)
     left, right = figure.axes
     lines = drawn(left)
-    for i, variant in enumerate(list(pictures.STYLES)[:4]):
+    for i, variant in enumerate(outputs):
         np.testing.assert_array_equal(lines[variant][:, 0], x[i::4])
         np.testing.assert_array_equal(lines[variant][:, 1], 100 * x[i::4] + i)
-    assert [bar.get_width() for bar in right.patches] == list(sizes.values())
+    assert [bar.get_width() for bar in right.patches] == [1000, 2000, 3000, 4000]
     assert [text.get_text() for text in right.texts] == [" 1,000", " 2,000", " 3,000", " 4,000"]
     band = next(patch for patch in left.patches if patch.get_label() == "range of full integer")
-    assert (band.get_x(), band.get_x() + band.get_width()) == (0, 199)
+    held = (band.get_x(), band.get_x() + band.get_width())
+    assert held == pytest.approx((0, 199))
     assert right.get_xlim()[1] > 4000
+
+
+def test_the_steps(pipeline):
+    tensor = inside.read(str(pipeline[0] / "saved_model/my_model.int8.tflite")).inputs[0]
+    figure = pictures.steps(tensor, 150)
+    whole, close = figure.axes
+    assert "real = 0.78039 * (q + 128)" in whole.get_title()
+    assert close.get_title() == "150 is stored as 64, which stands for 149.835"
+    np.testing.assert_allclose(
+        [line[0, 0] for line in whole.collections[-1].get_segments()],
+        tensor.real(np.arange(-128, 128)),
+    )
 
 
 def test_what_variants_cost():

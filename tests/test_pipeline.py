@@ -6,22 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import predictions
+from conftest import SUFFIXES, answers, predictions
 
 X = np.array([[1], [2], [3], [4], [5]], dtype="float32")
-
-
-def litert(path, inputs):
-    """Run a `.tflite` file row by row on float32 inputs (n, 1); return its outputs (n, 1)."""
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    outputs = []
-    for row in inputs:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], row[None])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    return np.array(outputs)
 
 
 def test_every_artifact_is_there_and_nothing_else(pipeline):
@@ -29,13 +16,13 @@ def test_every_artifact_is_there_and_nothing_else(pipeline):
     assert sorted(path.name for path in directory.iterdir()) == ["saved_model"]
     assert sorted(path.name for path in (directory / "saved_model").iterdir()) == [
         "my_model",
+        "my_model.check.json",
         "my_model.cmdline.tflite",
         "my_model.dynamic.tflite",
         "my_model.graphs.png",
         "my_model.int8.tflite",
         "my_model.keras",
         "my_model.png",
-        "my_model.proof.json",
         "my_model.quant.tflite",
         "my_model.samples.npy",
         "my_model.steps.png",
@@ -65,12 +52,9 @@ def test_keras_savedmodel_and_litert_agree(pipeline):
     serving = tf.saved_model.load(str(directory / "saved_model/my_model")).signatures
     saved_model_output = serving["serving_default"](tf.constant(X))["output_0"].numpy()
     np.testing.assert_allclose(saved_model_output, keras_output, rtol=1e-6)
-    np.testing.assert_allclose(
-        litert(directory / "saved_model/my_model.tflite", X), keras_output, rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        litert(directory / "saved_model/my_model.quant.tflite", X), keras_output, rtol=0.05
-    )
+    for suffix, rtol in [("", 1e-6), (".quant", 0.05)]:
+        output = answers(directory / f"saved_model/my_model{suffix}.tflite", X)
+        np.testing.assert_allclose(output, keras_output, rtol=rtol)
 
 
 @pytest.mark.smoke
@@ -102,6 +86,6 @@ def test_same_seed_same_bytes(warm, pipeline, tmp_path):
     first = pipeline[0]
     for step in ["01_create_model.py", "03_convert_model.py"]:
         assert warm(step, cwd=tmp_path).returncode == 0
-    for name in ["my_model.tflite", "my_model.quant.tflite", "my_model.int8.tflite"]:
-        path = f"saved_model/{name}"
+    for suffix in list(SUFFIXES.values())[:4]:
+        path = f"saved_model/my_model{suffix}"
         assert (tmp_path / path).read_bytes() == (first / path).read_bytes()

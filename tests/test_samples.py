@@ -1,14 +1,12 @@
-"""Files of samples: by name, by number, and those that do not fit."""
+"""Samples, in files and in arrays: by name, by number, and those that do not fit."""
 
 import shutil
-import types
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-from conftest import assert_clear_error, assert_converted
+from conftest import assert_clear_error, assert_converted, tensors
 
-from backstage import samples, script
+from litecheck import samples, script
 
 RNG = np.random.default_rng(7)
 
@@ -20,11 +18,11 @@ def test_named_samples_and_integer_inputs(warm, models, tmp_path):
     np.savez(tmp_path / "two_inputs.samples.npz", **arrays)
     np.save(tmp_path / "words.npy", RNG.integers(0, 50, (30, 8)))
     variants = ["float32", "float16", "dynamic range", "full integer"]
-    process = warm("03_convert_model.py", "two_inputs.keras", cwd=tmp_path)
+    process = warm("convert", "two_inputs.keras", cwd=tmp_path)
     assert_converted(process, tmp_path / "two_inputs.keras", variants)
-    process = warm("03_convert_model.py", "embedding.keras", "--samples", "words.npy", cwd=tmp_path)
+    process = warm("convert", "embedding.keras", "--samples", "words.npy", cwd=tmp_path)
     assert_converted(process, tmp_path / "embedding.keras", variants)
-    words = Interpreter(str(tmp_path / "embedding.int8.tflite")).get_input_details()[0]
+    (words,) = tensors(tmp_path / "embedding.int8.tflite")[0].values()
     assert words["dtype"] == np.int32
 
 
@@ -44,7 +42,7 @@ def test_samples_that_do_not_fit(warm, models, tmp_path, content, phrase):
     path = tmp_path / ("samples.npz" if isinstance(content, dict) else "samples.npy")
     np.savez(path, **content) if isinstance(content, dict) else np.save(path, content)
     shutil.copy(models / "normalization.keras", tmp_path)
-    process = warm("03_convert_model.py", "normalization.keras", "--samples", path, cwd=tmp_path)
+    process = warm("convert", "normalization.keras", "--samples", path, cwd=tmp_path)
     assert_clear_error(process, str(path), phrase)
     assert not list(tmp_path.glob("*.tflite"))
 
@@ -52,27 +50,26 @@ def test_samples_that_do_not_fit(warm, models, tmp_path, content, phrase):
 def test_samples_of_different_numbers_or_missing(warm, models, tmp_path):
     shutil.copy(models / "two_inputs.keras", tmp_path)
     np.savez(tmp_path / "s.npz", left=np.ones((5, 4)), right=np.ones((6, 3)))
-    process = warm("03_convert_model.py", "two_inputs.keras", "--samples", "s.npz", cwd=tmp_path)
+    process = warm("convert", "two_inputs.keras", "--samples", "s.npz", cwd=tmp_path)
     assert_clear_error(process, "s.npz", "different numbers of samples")
-    process = warm("03_convert_model.py", "two_inputs.keras", "--samples", "t.npz", cwd=tmp_path)
-    assert_clear_error(process, "t.npz")
+    process = warm("convert", "two_inputs.keras", "--samples", "t.npz", cwd=tmp_path)
+    assert_clear_error(process, "t.npz is missing")
 
 
 def test_pickles_are_refused(warm, pipeline, tmp_path):
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for stage, option in [
-        ("03_convert_model.py", "--samples"),
-        ("04_deploy_tflite.py", "--input"),
+    for command, model, option in [
+        ("convert", "saved_model/my_model", "--samples"),
+        ("run", "saved_model/my_model.tflite", "--input"),
     ]:
-        process = warm(stage, option, "x.npy", cwd=tmp_path)
+        process = warm(command, model, option, "x.npy", cwd=tmp_path)
         assert_clear_error(process, "x.npy", "allow_pickle=False")
 
 
-def model(**inputs):
-    """Return what `typical` wants to know of a model, from names, shapes and dtypes."""
-    made = {name: samples.Input(shape, np.dtype(dtype)) for name, (shape, dtype) in inputs.items()}
-    return types.SimpleNamespace(path="a.keras", inputs=made)
+def takes(**inputs):
+    """Return what a model takes, from names, shapes and dtypes."""
+    return {name: samples.Input(shape, np.dtype(dtype)) for name, (shape, dtype) in inputs.items()}
 
 
 @pytest.mark.parametrize(
@@ -88,64 +85,91 @@ def model(**inputs):
     ],
 )
 def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, calibrating):
-    np.save(tmp_path / "x.npy", np.arange(2 * count).reshape(count, 2))
-    typical = samples.for_calibration(tmp_path / "x.npy", model(x=((first, 2), "float32")))
-    *single, several = typical.numbers if not first else [*typical.numbers, []]
-    numbers = [number for run in single for number in run]
-    assert len(numbers) == len(set(numbers)) == typical.count() == compared
-    assert several == ([] if first else numbers[:8])  # the batch varies: several at once, too
+    path = str(tmp_path / "x.npy")
+    np.save(path, np.arange(2 * count).reshape(count, 2))
+    typical = samples.for_calibration(path, "a.keras", takes(x=((first, 2), "float32")))
+    *single, several = typical.ids if not first else [*typical.ids, []]
+    ids = [sample for run in single for sample in run]
+    assert len(ids) == len(set(ids)) == typical.size() == compared
+    assert several == ([] if first else ids[:8])  # the batch varies: several at once, too
     calibrates = typical.calibrating()
-    assert sum(len(run["x"]) for run in calibrates.runs) == calibrates.count() == calibrating
-    assert str(typical) == f"{compared:,} of {count:,} samples of {tmp_path / 'x.npy'}"
-    for run, own in zip(typical.runs, typical.numbers, strict=True):
+    assert sum(len(run["x"]) for run in calibrates.runs) == calibrates.size() == calibrating
+    assert str(typical) == f"{compared:,} of {count:,} samples of {path}"
+    for run, own in zip(typical.runs, typical.ids, strict=True):
         assert run["x"].dtype == np.float32
         np.testing.assert_array_equal(run["x"][:, 0], 2 * np.array(own))
         assert len(own) == (first or 1) or own is several
     if compared > 50 * (first or 1):
-        odd = sum(number % 2 for number in numbers)  # data often alternate
+        odd = sum(sample % 2 for sample in ids)  # data often alternate
         assert 0.4 * compared < odd < 0.6 * compared
-        drawn = numbers[:50]
+        drawn = ids[:50]
         assert drawn != sorted(drawn)
-    again = samples.for_calibration(tmp_path / "x.npy", model(x=((first, 2), "float32")))
-    assert again.numbers == typical.numbers
+    again = samples.for_calibration(path, "a.keras", takes(x=((first, 2), "float32")))
+    assert again.ids == typical.ids
+
+
+def test_arrays_are_divided_as_files_are(tmp_path):
+    """An array for the only input, and a dict by the names of several."""
+    x = np.arange(40).reshape(20, 2)
+    np.save(tmp_path / "x.npy", x)
+    inputs = takes(x=((None, 2), "float32"))
+    given = samples.for_calibration(x, "a.keras", inputs)
+    read = samples.for_calibration(str(tmp_path / "x.npy"), "a.keras", inputs)
+    assert (given.ids, str(given)) == (read.ids, "20 of 20 samples")
+    for ours, theirs in zip(given.runs, read.runs, strict=True):
+        np.testing.assert_array_equal(ours["x"], theirs["x"])
+
+    inputs = takes(a=((None, 2), "float32"), b=((None, 1), "int32"))
+    given = samples.for_calibration({"b": x[:, :1], "a": x, "more": x}, "a.keras", inputs)
+    for run, ids in zip(given.runs, given.ids, strict=True):
+        np.testing.assert_array_equal(run["a"], x[ids])
+        np.testing.assert_array_equal(run["b"], x[ids, :1])
+    for wrong, message in [
+        ({"a": x}, r"samples does not fit a\.keras .*: it must be a dict with an array named 'b'"),
+        (x, "it must be a dict with an array named 'a'"),
+        ({"a": x, "b": x}, r"a sample of b has the shape \(1, 2\)"),
+        ({"a": x, "b": x[:, :1] + 0.5}, r"b is float64, and \d+\.5 is no int32"),
+    ]:
+        with pytest.raises(script.Failure, match=message):
+            samples.for_calibration(wrong, "a.keras", inputs)
 
 
 def test_inputs_of_which_one_fixes_the_number_of_samples(tmp_path):
-    np.savez(tmp_path / "x.npz", a=np.arange(9).reshape(9, 1), b=np.arange(9).reshape(9, 1))
+    path = str(tmp_path / "x.npz")
+    np.savez(path, a=np.arange(9).reshape(9, 1), b=np.arange(9).reshape(9, 1))
     for size in (1, 3):
-        inputs = {"a": ((None, 1), "float32"), "b": ((size, 1), "float32")}
-        typical = samples.for_calibration(tmp_path / "x.npz", model(**inputs))
+        inputs = takes(a=((None, 1), "float32"), b=((size, 1), "float32"))
+        typical = samples.for_calibration(path, "a.keras", inputs)
         assert [len(run["a"]) for run in typical.runs] == [size] * (9 // size)
-        runs, left = samples.for_deployment(tmp_path / "x.npz", model(**inputs).inputs, "a.tflite")
+        runs, left = samples.for_deployment(path, inputs, "a.tflite")
         assert ([len(run["a"]) for run in runs], left) == ([size] * (9 // size), 0)
         for run in [*runs, *typical.runs]:
             np.testing.assert_array_equal(run["a"], run["b"])
 
 
 def test_a_file_of_runs_and_inputs_without_an_axis_for_samples(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.ones((6, 1, 2)), scale=np.arange(6))
-    typical = samples.for_calibration(
-        tmp_path / "x.npz", model(x=((None, 2), "float32"), scale=((), "float32"))
-    )
+    path = str(tmp_path / "x.npz")
+    np.savez(path, x=np.ones((6, 1, 2)), scale=np.arange(6))
+    inputs = takes(x=((None, 2), "float32"), scale=((), "float32"))
+    typical = samples.for_calibration(path, "a.keras", inputs)
     assert [run["x"].shape for run in typical.runs] == [(1, 2)] * 6
     assert sorted(run["scale"].item() for run in typical.runs) == list(range(6))
 
 
 def test_given_takes_all_at_once_or_as_many_as_fit(tmp_path):
-    np.save(tmp_path / "x.npy", np.arange(10).reshape(5, 2))
+    path = str(tmp_path / "x.npy")
+    np.save(path, np.arange(10).reshape(5, 2))
     for shape, lengths, left in [((None, 2), [5], 0), ((2, 2), [2, 2], 1), ((1, None), [1] * 5, 0)]:
-        inputs = model(x=(shape, "float32")).inputs
-        runs, over = samples.for_deployment(tmp_path / "x.npy", inputs, "a.tflite")
+        inputs = takes(x=(shape, "float32"))
+        runs, over = samples.for_deployment(path, inputs, "a.tflite")
         assert ([len(run["x"]) for run in runs], over) == (lengths, left)
         np.testing.assert_array_equal(
             np.concatenate([run["x"] for run in runs]), np.arange(10).reshape(5, 2)[: sum(lengths)]
         )
-    runs, _ = samples.for_deployment(
-        tmp_path / "x.npy", model(x=((2,), "float32")).inputs, "a.tflite"
-    )
+    runs, _ = samples.for_deployment(path, takes(x=((2,), "float32")), "a.tflite")
     assert [run["x"].tolist() for run in runs] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     with pytest.raises(script.Failure, match="too few samples for one run"):
-        samples.for_deployment(tmp_path / "x.npy", model(x=((6, 2), "float32")).inputs, "a.tflite")
+        samples.for_deployment(path, takes(x=((6, 2), "float32")), "a.tflite")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +207,12 @@ def test_casts_that_change_a_value_are_refused(values, dtype, refused):
 
 
 def test_random_inputs():
-    inputs = model(
-        image=((None, None, 50, 3), "uint8"), word=((2, 40), "int32"), x=((None, 40), "float32")
-    ).inputs | {"text": samples.Input((1,), np.dtype(object))}
+    inputs = takes(
+        image=((None, None, 50, 3), "uint8"),
+        word=((2, 40), "int32"),
+        x=((None, 40), "float32"),
+        text=((1,), object),
+    )
     runs, again = samples.at_random(inputs).runs, samples.at_random(inputs).runs
     assert len(runs) == 8
     for name, shape in [("image", (1, 32, 50, 3)), ("word", (2, 40)), ("x", (1, 40))]:

@@ -32,7 +32,7 @@ np.savez("own.test.npz", inputs=x[100:], labels=y[100:])
 def test_the_steps_leave_their_artifacts(pipeline):
     names = {path.name for path in (pipeline[0] / "saved_model").iterdir()}
     pictures = ["training", "steps", "variants", *(["graphs"] if shutil.which("dot") else [])]
-    suffixes = [".keras", ".samples.npy", ".proof.json", *(f".{name}.png" for name in pictures)]
+    suffixes = [".keras", ".samples.npy", ".check.json", *(f".{name}.png" for name in pictures)]
     suffixes += [".tflite", ".quant.tflite", ".dynamic.tflite", ".int8.tflite"]
     assert {"my_model", *(f"my_model{suffix}" for suffix in suffixes)} <= names
     assert not [name for name in names if name.startswith(".new-")]
@@ -50,26 +50,34 @@ def test_the_files_are_what_they_are_said_to_be(pipeline):
     assert rows["float32"]["of_range"] < 2e-6
     assert rows["full integer"]["of_range"] < 0.02
     stdout = pipeline[1]["04_deploy_tflite.py"].stdout
-    (answer,) = re.findall(r"150 through .*my_model\.tflite: (\S+)", stdout)
-    assert abs(float(answer.replace(",", "")) - 15005) < 0.1
+    x, output = (
+        float(re.search(rf"^{label} : \[\[(.*?)\.?\]\]$", stdout, re.MULTILINE)[1])
+        for label in ["input", "output"]
+    )
+    assert abs(output - (100 * x + 5)) < 0.1
+    (integer,) = re.findall(r"^the output is 64: real = .* = (\S+)$", stdout, re.MULTILINE)
+    assert abs(float(integer.replace(",", "")) - 15005) < 40
+    assert len(re.findall(r"^  check: 16 of 16 runs agree", stdout, re.MULTILINE)) == 2
 
 
 def test_an_own_model(tmp_path):
     (tmp_path / "own_model.py").write_text(OWN_MODEL, encoding="utf-8")
     for command in [
         [tmp_path / "own_model.py"],
-        ["02_load_model.py", "own.keras"],
-        ["03_convert_model.py", "own.keras"],
-        ["04_deploy_tflite.py", "own.int8.tflite", "--test", "own.test.npz"],
+        ["look", "own.keras"],
+        ["convert", "own.keras"],
+        ["run", "own.int8.tflite", "--test", "own.test.npz"],
     ]:
         process = run(*command, cwd=tmp_path)
         assert process.returncode == 0, process.stderr
-        if command[0] == "03_convert_model.py":
+        if command[0] == "convert":
             figure = table(process.stdout)["full integer"]["figure"]
     assert f"accuracy {figure} on 100 of 100 samples" in process.stdout
 
 
 def test_a_clear_error(tmp_path):
-    process = run("03_convert_model.py", "missing.keras", cwd=tmp_path)
-    assert_clear_error(process, "missing.keras is missing. Make it with: python 01_create_model.py")
+    missing = "saved_model/my_model is missing. Make it with: python 01_create_model.py"
+    assert_clear_error(run("03_convert_model.py", cwd=tmp_path), missing)
+    process = run("convert", "missing.keras", cwd=tmp_path)
+    assert_clear_error(process, "missing.keras is missing: name a file that exists")
     assert list(tmp_path.iterdir()) == []

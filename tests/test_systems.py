@@ -9,9 +9,9 @@ import sys
 import types
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, lesson
 
-from backstage import artifacts, script
+from litecheck import artifacts, script
 
 SCRIPTS = sorted(REPOSITORY.glob("0*.py"))
 
@@ -33,13 +33,14 @@ def test_paths_of_windows(windows):
 
 
 def test_commands_for_shells_of_windows(windows):
-    assert script.command(3, "models\\net.keras") == "python 03_convert_model.py models\\net.keras"
+    convert = "python -m litecheck convert"
+    assert script.command("convert", "models\\net.keras") == f"{convert} models\\net.keras"
     for name in ["my models\\net.keras", "a&b.keras", "(1).keras"]:
-        assert script.command(3, name) == f'python 03_convert_model.py "{name}"'
+        assert script.command("convert", name) == f'{convert} "{name}"'
 
 
 @pytest.mark.parametrize(
-    "path", [*SCRIPTS, *REPOSITORY.glob("backstage/*.py")], ids=lambda p: p.name
+    "path", [*SCRIPTS, *REPOSITORY.glob("litecheck/*.py")], ids=lambda p: p.name
 )
 def test_nothing_is_called_that_windows_lacks(path):
     """Source: the pages of `os`, `signal` and `subprocess`, by "Availability"."""
@@ -53,9 +54,10 @@ def test_output_in_encodings_of_terminals(pipeline, tmp_path, encoding):
     """What a terminal's encoding lacks becomes a question mark, and ends nothing."""
     name = "모델 é ☃.tflite"
     shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path / name)
-    for command in [["01_create_model.py", "--epochs", "1"], ["04_deploy_tflite.py", name]]:
+    first = lesson(tmp_path, "01_create_model.py", epochs=1)
+    for command in [[first], ["-m", "litecheck", "run", name]]:
         process = subprocess.run(
-            [sys.executable, REPOSITORY / command[0], *command[1:]],
+            [sys.executable, *command],
             cwd=tmp_path,
             env=os.environ | {"PYTHONIOENCODING": encoding},
             capture_output=True,
@@ -63,7 +65,7 @@ def test_output_in_encodings_of_terminals(pipeline, tmp_path, encoding):
         assert process.returncode == 0, process.stderr
         assert process.stderr == b""
         text = process.stdout.decode(encoding)
-        if command[0].startswith("01") and encoding == "cp949":
+        if command == [first] and encoding == "cp949":
             assert "?" not in text
     shown = {"cp949": "모델 ? ?", "cp1252": "?? é ?", "ascii": "?? ? ?"}[encoding]
     assert f"model  {shown}.tflite" in text

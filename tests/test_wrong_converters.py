@@ -1,74 +1,30 @@
-"""Stage 3 finds a converter out that computes something else, and refuses no sound model."""
+"""The check finds a converter out that computes something else, and refuses no sound model."""
 
-import base64
-import functools
 import hashlib
 import json
 import re
 import shutil
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from conftest import answers, assert_clear_error
+from conftest import (
+    SUFFIXES,
+    OnlyFloat32,
+    WrongConverter,
+    answers,
+    assert_clear_error,
+    converted,
+    record_of,
+    run_tflite,
+    unpacked,
+)
 from tensorflow import keras
 
 KEY = "serving_default"
 RNG = np.random.default_rng(16)
 SIXTY = np.arange(60, dtype="float32")[:, None]
-FILES = {
-    "float32": "m.tflite",
-    "float16": "m.quant.tflite",
-    "dynamic range": "m.dynamic.tflite",
-    "full integer": "m.int8.tflite",
-    "16-bit int": "m.int16.tflite",
-}
-
-
-class Converter:
-    """Changes what the converter does in a process; a `prepare` of `Warm`."""
-
-    def convert(self, converter, convert):
-        """Return the bytes of a file; `convert` converts as ever."""
-        raise NotImplementedError
-
-    def __call__(self):
-        """Replace what makes converters in this process."""
-        make = tf.lite.TFLiteConverter.from_saved_model
-
-        def make_changed(*args, **kwargs):
-            converter = make(*args, **kwargs)
-            converter.convert = functools.partial(self.convert, converter, converter.convert)
-            return converter
-
-        tf.lite.TFLiteConverter.from_saved_model = make_changed
-
-
-class WrongConverter(Converter):
-    """Lets the converter return a prepared file for one variant."""
-
-    def __init__(self, path, variant="float32"):
-        """Take the path of the file, and the variant: `float32` or `float16`."""
-        self.path, self.variant = Path(path).resolve(), variant
-
-    def convert(self, converter, convert):
-        chosen = {
-            "float32": not converter.optimizations,
-            "float16": tf.float16 in converter.target_spec.supported_types,
-        }
-        return self.path.read_bytes() if chosen[self.variant] else convert()
-
-
-class OnlyFloat32(Converter):
-    """Lets the converter refuse all other variants, which saves their time."""
-
-    def convert(self, converter, convert):
-        if converter.optimizations:
-            raise ValueError("not wanted here")
-        return convert()
+FILES = {variant: f"m{suffix}" for variant, suffix in SUFFIXES.items()}
 
 
 class Plain(tf.Module):
@@ -78,17 +34,17 @@ class Plain(tf.Module):
         super().__init__()
         self.weights = {name: tf.Variable(weight) for name, weight in weights.items()}
         spec = tf.TensorSpec(shape, dtype, name="x")
-        self.serve = tf.function(
+        self.f = tf.function(
             lambda x: {"answer": function(x, **self.weights)}, input_signature=[spec]
         )
 
     def save(self, path):
-        tf.saved_model.save(self, str(path), signatures={KEY: self.serve})
+        tf.saved_model.save(self, str(path), signatures={KEY: self.f})
         return path
 
 
 def prepare(directory, samples, function, *, wrong=None, batch=None, variant="float32", **weights):
-    """Save the model `m` and its samples; return what lets the converter answer with another.
+    """Save the model `m` and its samples; return what lets the converter return another.
 
     Args:
         directory: where to save.
@@ -109,20 +65,17 @@ def prepare(directory, samples, function, *, wrong=None, batch=None, variant="fl
         other = Plain(function, shape, samples.dtype, **weights | wrong)
     else:
         other = Plain(wrong, shape, samples.dtype, **weights)
-    with tempfile.TemporaryDirectory() as path:
-        converter = tf.lite.TFLiteConverter.from_saved_model(other.save(path), signature_keys=[KEY])
-        content = converter.convert()
-    directory.joinpath("other").write_bytes(content)
+    directory.joinpath("other").write_bytes(converted(other))
     return WrongConverter(directory / "other", variant)
 
 
 def convert(warm, directory, model="m", prepare=None):
-    """Run stage 3 on the model `m`."""
-    return warm("03_convert_model.py", model, cwd=directory, prepare=prepare)
+    """Convert the model `m`."""
+    return warm("convert", model, cwd=directory, prepare=prepare)
 
 
 def written(directory):
-    """Return the names of files that stage 3 has written or begun to write."""
+    """Return the names of files that are written or begun to write."""
     return {path.name for path in directory.iterdir()} - {"m", "m.keras", "m.samples.npy", "other"}
 
 
@@ -147,10 +100,10 @@ def assert_sound(process, directory, verdict="verified"):
     """Check that float32 was kept, with its verdict, and that it is recorded."""
     assert process.returncode == 0, process.stderr
     assert row(process, "float32")["verdict"] == verdict
-    proof = json.loads((directory / "m.proof.json").read_text(encoding="utf-8"))
-    assert proof["variants"]["float32"]["verdict"] == verdict
+    record = record_of(directory / "m.check.json")
+    assert record["variants"]["float32"]["verdict"] == verdict
     assert (directory / "m.tflite").exists()
-    return proof
+    return record
 
 
 def line(x, w, b):
@@ -161,7 +114,7 @@ LINE = {"w": np.float32([[100]]), "b": np.float32([5])}
 
 
 def at_17(x, wrong, right):
-    """Return another answer for the samples whose first number is 17."""
+    """Return another output for the samples whose first number is 17."""
     return tf.where(x[:, :1] == 17, wrong, right)
 
 
@@ -248,7 +201,7 @@ WRONG = {
         logarithm,
         lambda x, w, b: at_17(x, 1 / (x - 17), logarithm(x, w, b)),
         LOGARITHM,
-        ["sample 17", "answers inf", "-inf"],
+        ["sample 17", "is inf,", "-inf"],
     ),
     "a number for infinity": (
         SIXTY,
@@ -262,7 +215,7 @@ WRONG = {
         logarithm,
         lambda x, w, b: tf.where(x == 21, -1 / (x - 21), logarithm(x, w, b)),
         LOGARITHM,
-        ["sample 21", "answers -inf", "-0.69"],
+        ["sample 21", "is -inf,", "-0.69"],
     ),
     "an axis dropped": (
         SIX,
@@ -371,7 +324,7 @@ def test_a_wrong_converter_is_found_out(warm, tmp_path, case):
     wrong = prepare(tmp_path, samples, function, wrong=wrong, **weights)
     process = convert(warm, tmp_path, prepare=wrong)
     assert_refused(process, tmp_path, "output answer", *phrases)
-    values = re.search(r"(\S+) where m answers (\S+)", process.stderr)
+    values = re.search(r" is (\S+), but m returns (\S+)", process.stderr)
     assert (values is None) == (case in ["an axis dropped", "sizes exchanged"]), process.stderr
 
 
@@ -392,13 +345,13 @@ def test_nan_in_float16_only(warm, tmp_path):
 
     wrong = prepare(tmp_path, SIXTY, line, wrong=nan, variant="float16", **LINE)
     process = convert(warm, tmp_path, prepare=wrong)
-    proof = assert_sound(process, tmp_path)
+    record = assert_sound(process, tmp_path)
     assert re.search("^float16 +not written: .*1 of 60 samples", process.stdout, re.MULTILINE)
     others = ["float32", "dynamic range", "full integer"]
-    made = {"m.proof.json", "m.variants.png"}
+    made = {"m.check.json", "m.variants.png"}
     assert written(tmp_path) == made | {FILES[variant] for variant in others}
-    assert "1 of 60 samples" in proof["variants"]["float16"]["not_written"]
-    assert "verdict" not in proof["variants"]["float16"]
+    assert "1 of 60 samples" in record["variants"]["float16"]["not_written"]
+    assert "verdict" not in record["variants"]["float16"]
 
 
 def test_errors_of_float16_are_measured(warm, tmp_path):
@@ -406,30 +359,30 @@ def test_errors_of_float16_are_measured(warm, tmp_path):
         tmp_path, SIXTY, line, wrong={"b": np.float32([595])}, variant="float16", **LINE
     )
     process = convert(warm, tmp_path, prepare=wrong)
-    proof = assert_sound(process, tmp_path)
+    record = assert_sound(process, tmp_path)
     assert row(process, "float16")["verdict"] == "measured"
     assert float(row(process, "float16")["range"]) == pytest.approx(10)
-    assert proof["variants"]["float16"]["error"] == pytest.approx(590)
+    assert record["variants"]["float16"]["error"] == pytest.approx(590)
 
 
 def test_the_range_is_the_worst_components(warm, tmp_path):
     prepare(tmp_path, SIXTY, probability_and_price, **PRICE)
     process = convert(warm, tmp_path)
-    proof = assert_sound(process, tmp_path)
+    record = assert_sound(process, tmp_path)
     assert 90 < float(row(process, "full integer")["range"]) < 120
-    assert 0.9 < proof["variants"]["full integer"]["of_range"] < 1.2
+    assert 0.9 < record["variants"]["full integer"]["of_range"] < 1.2
     assert float(row(process, "float16")["range"]) < 1
 
 
 def test_calibration_sees_both_kinds(warm, tmp_path):
     prepare(tmp_path, ALTERNATING, line, **LINE)
     process = convert(warm, tmp_path)
-    proof = assert_sound(process, tmp_path)
+    record = assert_sound(process, tmp_path)
     expected = ALTERNATING * 100 + 5
     error = np.abs(answers(tmp_path / "m.int8.tflite", ALTERNATING) - expected).max()
     assert error / np.ptp(expected) < 0.015
-    assert proof["variants"]["full integer"]["error"] == pytest.approx(error, rel=0.01)
-    assert proof["samples"] == {
+    assert record["variants"]["full integer"]["error"] == pytest.approx(error, rel=0.01)
+    assert record["samples"] == {
         "file": "m.samples.npy",
         "of": 200,
         "compared": 200,
@@ -440,9 +393,9 @@ def test_calibration_sees_both_kinds(warm, tmp_path):
 def test_a_thousand_samples_are_compared(warm, tmp_path):
     prepare(tmp_path, np.arange(1_200, dtype="float32")[:, None], line, **LINE)
     process = convert(warm, tmp_path)
-    proof = assert_sound(process, tmp_path)
-    assert (proof["samples"]["of"], proof["samples"]["compared"]) == (1200, 1000)
-    assert proof["samples"]["calibrated"] == 100
+    record = assert_sound(process, tmp_path)
+    assert (record["samples"]["of"], record["samples"]["compared"]) == (1200, 1000)
+    assert record["samples"]["calibrated"] == 100
     assert re.search(r"1,?000 of 1,?200 samples", process.stdout)
 
 
@@ -451,7 +404,7 @@ def argmax(x, w):
 
 
 def tied(ties):
-    """Return samples and two arrays of weights: their answers differ by last bits alone.
+    """Return samples and two arrays of weights: their outputs differ by last bits alone.
 
     In the first samples two columns are the largest and equal but for a last bit, which is the
     other way round in the second array.
@@ -485,7 +438,7 @@ def test_an_error_among_ties(warm, tmp_path):
 
     wrong = prepare(tmp_path, x, argmax, wrong=wrong, w=one)
     process = convert(warm, tmp_path, prepare=wrong)
-    assert_refused(process, tmp_path, "of 60", "sample 59", f"answers {(right + 1) % 5} where")
+    assert_refused(process, tmp_path, "of 60", "sample 59", f"is {(right + 1) % 5}, but")
 
 
 def literal(x, w, b):
@@ -500,7 +453,7 @@ def literal(x, w, b):
         pytest.param(literal, LINE, id="literal"),
     ],
 )
-def test_infinity_that_the_model_answers_too(warm, tmp_path, function, weights):
+def test_infinity_that_the_model_returns_too(warm, tmp_path, function, weights):
     prepare(tmp_path, SIXTY, function, **weights)
     assert_sound(convert(warm, tmp_path), tmp_path)
 
@@ -681,7 +634,7 @@ def test_living_statistics(warm, tmp_path):
 
 
 def test_softplus_above_88(warm, tmp_path):
-    """LiteRT's own answer is NaN there; calibration with it ends the process."""
+    """LiteRT returns NaN there; calibration with it ends the process."""
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -695,40 +648,8 @@ def test_softplus_above_88(warm, tmp_path):
     assert_refused(process, tmp_path, "100 of 100 samples", "nan", "output ")
 
 
-def array(described):
-    """Return the array of a record, in the one line that its description promises."""
-    return np.frombuffer(
-        base64.b64decode(described["base64"]), np.dtype(described["dtype"]).newbyteorder("<")
-    ).reshape(described["shape"])
-
-
-def arrays(described):
-    return {name: array(each) for name, each in described.items()}
-
-
-def real(stored, tensor):
-    scale, zero_point = tensor["quantization"]
-    return (stored.astype("float64") - zero_point) * scale if scale else stored
-
-
-def litert(path, inputs):
-    """Return what LiteRT answers to the input `x`, real numbers."""
-    interpreter = Interpreter(str(path))
-    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    x = inputs["x"]
-    if given["quantization"][0]:
-        scale, zero_point = given["quantization"]
-        limits = np.iinfo(given["dtype"])
-        x = np.clip(np.round(x / scale) + zero_point, limits.min, limits.max)
-    interpreter.resize_tensor_input(given["index"], x.shape, strict=True)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], x.astype(given["dtype"]))
-    interpreter.invoke()
-    return real(interpreter.get_tensor(taken["index"]), taken)
-
-
 @pytest.mark.parametrize("case", ["a line", "complex", "argmax", "infinity"])
-def test_the_proof_can_be_read_and_holds(warm, tmp_path, case):
+def test_the_record_can_be_read_and_holds(warm, tmp_path, case):
     samples, function, weights = {
         "a line": (SIXTY, line, LINE),
         "complex": SOUND["complex numbers"],
@@ -737,60 +658,62 @@ def test_the_proof_can_be_read_and_holds(warm, tmp_path, case):
     }[case]
     prepare(tmp_path, samples, function, **weights)
     assert convert(warm, tmp_path).returncode == 0
-    text = (tmp_path / "m.proof.json").read_text(encoding="utf-8")
-    proof = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    text = (tmp_path / "m.check.json").read_text(encoding="utf-8")
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert not (tmp_path / "m.source").exists()
     assert len(text) < 3e6
-    assert proof["model"]["path"] == "m"
-    assert set(proof["versions"].values()) >= {tf.__version__, keras.__version__}
-    for variant, record in proof["variants"].items():
+    assert record["format"] == 1
+    assert record["model"]["path"] == "m"
+    assert set(record["versions"].values()) >= {tf.__version__, keras.__version__}
+    for variant, row in record["variants"].items():
         path = tmp_path / FILES[variant]
-        if "not_written" in record:
+        if "not_written" in row:
             assert not path.exists()
             continue
-        assert record["file"] == path.name
-        assert record["bytes"] == path.stat().st_size
-        assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert record["verdict"] == ("verified" if variant == "float32" else "measured")
-        assert 0 < record["seconds"] < 1
+        assert row["file"] == path.name
+        assert row["bytes"] == path.stat().st_size
+        assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert row["verdict"] == ("verified" if variant == "float32" else "measured")
+        assert 0 < row["seconds"] < 1
 
-    assert 1 <= len(proof["runs"]) <= 16
+    assert 1 <= len(record["runs"]) <= 16
+    (ranges,) = unpacked(record["ranges"]).values()
     model = tf.saved_model.load(str(tmp_path / "m"))
-    for run in proof["runs"]:
-        inputs = arrays(run["inputs"])
+    for run in record["runs"]:
+        assert run.keys() == {"inputs", "outputs", "tolerance"}
+        inputs = unpacked(run["inputs"])
         assert inputs["x"].dtype == samples.dtype
         assert any((inputs["x"][0] == sample).all() for sample in samples)
         expected = model.signatures[KEY](x=tf.constant(inputs["x"]))["answer"].numpy()
-        (answer,) = arrays(run["answers"]).values()
-        assert (answer.dtype, answer.shape) == (expected.dtype, expected.shape)
-        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
-        variants = [name for name, record in proof["variants"].items() if "sha256" in record]
-        assert list(run["variants"]) == variants
-        for variant, results in run["variants"].items():
-            (found,) = arrays(results).values()
-            np.testing.assert_allclose(
-                found, litert(tmp_path / FILES[variant], inputs), rtol=1e-5, atol=1e-6
-            )
-        limits = arrays(run["limits"])["answer"]
-        (found,) = arrays(run["variants"]["float32"]).values()
-        if answer.dtype == np.complex64:  # real parts first
-            found, answer = (np.concatenate([a.real, a.imag], -1) for a in (found, answer))
-        assert limits.shape in (answer.shape[-1:], (1,), answer.shape)
-        same = found == answer  # infinities
-        error = np.abs(np.where(same, 0, found) - np.where(same, 0, answer))
-        assert (error <= limits).all()
+        (output,) = unpacked(run["outputs"]).values()
+        assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+        variants = [name for name, row in record["variants"].items() if "sha256" in row]
+        assert list(run["tolerance"]) == variants
+        for variant, packed in run["tolerance"].items():
+            (tolerance,) = unpacked(packed).values()
+            (found,) = run_tflite(tmp_path / FILES[variant], **inputs).values()
+            true = output
+            if output.dtype == np.complex64:  # real parts first
+                found, true = (np.concatenate([a.real, a.imag], -1) for a in (found, output))
+            assert tolerance.shape in (true.shape[-1:], (1,), true.shape)
+            same = found == true  # infinities
+            error = np.abs(np.where(same, 0, found) - np.where(same, 0, true))
+            assert (error <= tolerance).all()
+            if variant == "float32":
+                assert (tolerance < 0.01 * ranges).all()
 
 
-def test_the_limit_is_of_the_range_of_rounding_and_of_magnitude(warm, tmp_path):
+def test_the_tolerance_is_of_the_range_of_rounding_and_of_magnitude(warm, tmp_path):
     prepare(tmp_path, SIXTY, line, **LINE)
-    proof = assert_sound(convert(warm, tmp_path, prepare=OnlyFloat32()), tmp_path)
-    (limit,) = arrays(proof["runs"][0]["limits"])["answer"].ravel()
+    record = assert_sound(convert(warm, tmp_path, prepare=OnlyFloat32()), tmp_path)
+    (tolerance,) = unpacked(record["runs"][0]["tolerance"]["float32"])["answer"].ravel()
     least = 1e-4 * 5900 + 1e-6 * 5905
-    assert least < limit < 2 * least
+    assert least < tolerance < 2 * least
 
 
 @pytest.mark.parametrize(("error", "sound"), [(0.5, True), (1.2, False)])
-def test_errors_about_the_limit(warm, tmp_path, error, sound):
+def test_errors_about_the_tolerance(warm, tmp_path, error, sound):
     wrong = prepare(tmp_path, SIXTY, line, wrong={"b": np.float32([5 + error])}, **LINE)
     process = convert(warm, tmp_path, prepare=wrong)
     if sound:
@@ -800,7 +723,7 @@ def test_errors_about_the_limit(warm, tmp_path, error, sound):
 
 
 @pytest.mark.parametrize("kind", ["SavedModel", "archive"])
-def test_stage_4_tells_what_has_changed(warm, tmp_path, kind):
+def test_run_tells_what_has_changed(warm, tmp_path, kind):
     def train(bias):
         if kind == "SavedModel":
             prepare(tmp_path, SIXTY, line, **LINE | {"b": np.float32([bias])})
@@ -810,7 +733,7 @@ def test_stage_4_tells_what_has_changed(warm, tmp_path, kind):
             save_archive(tmp_path, model, SIXTY)
 
     def says_changed(variant):
-        process = warm("04_deploy_tflite.py", FILES[variant], cwd=tmp_path)
+        process = warm("run", FILES[variant], cwd=tmp_path)
         assert process.returncode == 0, process.stderr
         return "has changed" in process.stdout
 
@@ -829,7 +752,7 @@ def test_stage_4_tells_what_has_changed(warm, tmp_path, kind):
     assert not any(map(says_changed, ["float32", "float16", "dynamic range"]))
     assert not (tmp_path / "m.int8.tflite").exists() or says_changed("full integer")
 
-    shutil.copytree(tmp_path, tmp_path / "device", ignore=lambda *_: ["device", "m.proof.json"])
-    process = warm("04_deploy_tflite.py", "m.tflite", cwd=tmp_path / "device")
+    shutil.copytree(tmp_path, tmp_path / "device", ignore=lambda *_: ["device", "m.check.json"])
+    process = warm("run", "m.tflite", cwd=tmp_path / "device")
     assert process.returncode == 0, process.stderr
     assert "has changed" not in process.stdout

@@ -1,0 +1,543 @@
+"""The record of a check: what it holds, how a device agrees with it, and what is damaged."""
+
+import copy
+import json
+import re
+import shlex
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import (
+    REPOSITORY,
+    SUFFIXES,
+    assert_clear_error,
+    converted,
+    record_of,
+    save_function,
+    save_line,
+)
+from tensorflow import keras
+
+from litecheck import record, script
+
+VARIANTS = ["float32", "float16", "dynamic range", "full integer"]
+AGREES = (
+    r"^check: 16 of 16 runs agree with the trained model, largest difference (\S+) of the range$"
+)
+
+
+@pytest.fixture
+def device(pipeline, tmp_path):
+    """Return a directory with the lesson's files and their record, and nothing else."""
+    for path in (pipeline[0] / "saved_model").glob("my_model*"):
+        if path.name.endswith((".tflite", ".check.json")):
+            shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def change(path, alter):
+    """Alter the fields of a record."""
+    fields = record_of(path)
+    alter(fields)
+    path.write_text(json.dumps(fields), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def other(warm, tmp_path_factory):
+    """Return a function that converts a line y = slope · x + 5 under a name of its own."""
+    directory = tmp_path_factory.mktemp("other")
+
+    def make(slope):
+        name = f"line{slope}"
+        if not (directory / f"{name}.tflite").exists():
+            save_line(directory / f"{name}.keras", slope)
+            process = warm("convert", f"{name}.keras", cwd=directory)
+            assert process.returncode == 0, process.stderr
+        return directory / name
+
+    return make
+
+
+def lesson_file(function):
+    """Return a `.tflite` file of a function of float32 (n, 1), with the lesson's names."""
+    spec = tf.TensorSpec([None, 1], tf.float32, name="x")
+    return converted(lambda x: {"output_0": function(x)}, spec)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_last_line_says_how_this_device_did(warm, device, variant):
+    process = warm("run", f"my_model{SUFFIXES[variant]}", cwd=device)
+    assert process.returncode == 0, process.stderr
+    (largest,) = re.findall(AGREES, process.stdout.splitlines()[-1])
+    row = record_of(device / "my_model.check.json")["variants"][variant]
+    assert 0 < float(largest) <= 1.01 * row["of_range"]
+
+
+def test_without_a_record_a_line_says_so(warm, device):
+    (device / "my_model.check.json").unlink()
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert (process.returncode, process.stderr) == (0, "")
+    last = "check: there is no record of this file, so nothing to compare with"
+    assert process.stdout.splitlines()[-1] == last
+    assert "has changed" not in process.stdout
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("slope", [50, 101])
+def test_a_file_of_another_model_under_the_same_name(warm, device, other, variant, slope):
+    """A line of another slope, by half and by one percent: that is within full integer's error."""
+    shutil.copy(f"{other(slope)}{SUFFIXES[variant]}", device / f"my_model{SUFFIXES[variant]}")
+    process = warm("run", f"my_model{SUFFIXES[variant]}", cwd=device)
+    if (variant, slope) == ("full integer", 101):
+        assert process.returncode == 0
+        return
+    assert_clear_error(process, "this file computes something else", "may differ by", "has changed")
+    assert re.search(r"in run \d+, output_0 is [\d.]+ instead of [\d.]+", process.stderr)
+    assert "agree" not in process.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: 100 * x + 5 + 0 * tf.math.log(-x),  # NaN
+        lambda x: 0 * x,
+        lambda x: (100 * x + 5) / tf.where(x > 110, 0.0, 1.0),  # infinite in some runs
+        lambda x: tf.cast(tf.cast(100 * x + 5, tf.float16), tf.float32),
+        lambda x: tf.round((100 * x + 5) / 8) * 8,
+    ],
+    ids=["NaN", "zeros", "infinite", "float16", "steps"],
+)
+def test_what_devices_return_in_error(warm, device, wrong):
+    (device / "my_model.tflite").write_bytes(lesson_file(wrong))
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert_clear_error(process, "computes something else than the trained model")
+
+
+def test_the_numbers_decide_and_not_the_hash(warm, device):
+    (device / "my_model.tflite").write_bytes(lesson_file(lambda x: 100 * x + 5))
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert process.returncode == 0, process.stderr
+    assert re.match(AGREES, process.stdout.splitlines()[-1])
+    assert "my_model.tflite has changed: it is not of the last conversion" in process.stdout
+
+
+def test_a_device_is_blamed_where_the_file_is_the_checked_one(warm, device):
+    """As if LiteRT computed something else here: the record's expected outputs are others."""
+    change(
+        device / "my_model.check.json",
+        lambda fields: fields["runs"][3].update(outputs=fields["runs"][9]["outputs"]),
+    )
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert_clear_error(
+        process, "this device computes something else", "run 4, ", "report it, with ai-edge-litert"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: tf.concat([x, x], 1), "output_0 has the shape [-1, 2], not [1, 1]"),
+        (lambda x: tf.reduce_sum(x), "output_0 has the shape [], not [1, 1]"),
+        (
+            lambda x: tf.repeat(100 * x + 5, tf.where(x[0, 0] > 150, 2, 1), axis=0),
+            "output_0 has the shape (2, 1), not (1, 1)",  # in some runs
+        ),
+        (lambda x: tf.cast(100 * x + 5, tf.int32), "output_0 is integer, not real"),
+    ],
+)
+def test_a_file_that_does_not_fit(warm, device, function, reason):
+    (device / "my_model.tflite").write_bytes(lesson_file(function))
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert_clear_error(process, "this file computes something else", reason)
+
+
+def test_what_cannot_be_judged(warm, device):
+    change(
+        device / "my_model.check.json",
+        lambda fields: [row.update(clear=False) for row in fields["variants"].values()],
+    )
+    for variant in ["float32", "full integer"]:
+        process = warm("run", f"my_model{SUFFIXES[variant]}", cwd=device)
+        assert process.returncode == 0
+        assert process.stdout.splitlines()[-1].startswith("check: cannot be judged")
+    (device / "my_model.tflite").write_bytes(lesson_file(lambda x: 0 * x))
+    assert warm("run", "my_model.tflite", cwd=device).returncode == 0
+    (device / "my_model.tflite").write_bytes(lesson_file(lambda x: tf.math.log(-x)))
+    assert warm("run", "my_model.tflite", cwd=device).returncode == 1
+
+
+DAMAGES = {
+    "no runs": lambda fields: fields.update(runs=[]),
+    "runs missing": lambda fields: fields.pop("runs"),
+    "ranges missing": lambda fields: fields.pop("ranges"),
+    "ranges of others": lambda fields: fields.update(ranges={"z": fields["ranges"]["output_0"]}),
+    "clear in words": lambda fields: fields["variants"]["float32"].update(clear="no"),
+    "clear missing": lambda fields: fields["variants"]["float32"].pop("clear"),
+    "base64": lambda fields: fields["runs"][2]["outputs"]["output_0"].update(base64="?"),
+    "shape": lambda fields: fields["runs"][2]["outputs"]["output_0"].update(shape=[3]),
+    "no output": lambda fields: fields["runs"][2]["outputs"].clear(),
+    "no input": lambda fields: fields["runs"][2]["inputs"].clear(),
+    "no tolerance": lambda fields: fields["runs"][2]["tolerance"].pop("float32"),
+    "tolerance NaN": lambda fields: fields["runs"][2]["tolerance"]["float32"]["output_0"].update(
+        base64="AADAfw=="
+    ),
+    "threshold in words": lambda fields: fields["original"].update(threshold="0"),
+    "thresholds in words": lambda fields: fields["original"].update(threshold={"output_0": "0"}),
+    "model missing": lambda fields: fields.pop("model"),
+    "model in parts": lambda fields: fields["model"].pop("sha256"),
+    "variants in words": lambda fields: fields.update(variants="all"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record(warm, device, damage):
+    change(device / "my_model.check.json", DAMAGES[damage])
+    process = warm("run", "my_model.tflite", cwd=device)
+    assert_clear_error(
+        process, "my_model.check.json is damaged: convert the model again", "litecheck convert"
+    )
+    assert len(process.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "null", '{"format": 1}', '{"format": 1, "variants": {}}', "\x00", "[" * 100_000],
+)
+def test_a_record_that_is_none(device, content):
+    (device / "my_model.check.json").write_text(content, encoding="utf-8")
+    with pytest.raises(script.Failure, match=r"my_model.check.json is damaged: convert the model"):
+        record.compare(str(device / "my_model.int8.tflite"))
+
+
+def places(part, path=()):
+    """Yield the paths of all that is in an object of JSON, of lists only of the first two."""
+    yield path
+    items = {"dict": dict.items, "list": lambda part: enumerate(part[:2])}
+    for key, value in items.get(type(part).__name__, lambda _: [])(part):
+        yield from places(value, (*path, key))
+
+
+def test_whatever_stands_in_a_record_is_taken_or_damaged(device):
+    """Never another exception: other kinds of values in every place."""
+    path, file = device / "my_model.check.json", str(device / "my_model.int8.tflite")
+    whole = record_of(path)
+    whole["runs"] = whole["runs"][:2]
+    ends = {"damaged": 0, "taken": 0}
+    for place in places(whole):
+        for value in [None, 7, -1, True, "é", [], {}, [{}], {"a": {}}, 1e999]:
+            fields = copy.deepcopy(whole)
+            part = fields
+            for key in place[:-1]:
+                part = part[key]
+            if place:
+                part[place[-1]] = value
+            path.write_text(json.dumps(fields if place else value), encoding="utf-8")
+            try:
+                record.threshold(file)
+                record.compare(file)
+                ends["taken"] += 1
+            except script.Failure as failure:
+                ends["damaged"] += 1
+                assert 1 <= len(str(failure).splitlines()) <= 2
+    assert min(ends.values()) > 300  # most places are of other variants, or for people to read
+
+
+def with_more(part):
+    """Return an object of JSON with a field more wherever fields have names of their own."""
+    part = {"later": {"new": [1]}} | part
+    runs = [
+        {"later": 7}
+        | {side: arrays_with_more(run[side]) for side in ("inputs", "outputs")}
+        | {"tolerance": {v: arrays_with_more(side) for v, side in run["tolerance"].items()}}
+        for run in part["runs"]
+    ]
+    return part | {
+        "model": {"later": "x"} | part["model"],
+        "original": {"later": None} | part["original"],
+        "variants": {v: {"later": True} | row for v, row in part["variants"].items()},
+        "ranges": arrays_with_more(part["ranges"]),
+        "runs": runs,
+    }
+
+
+def arrays_with_more(arrays):
+    """Return packed arrays with a field more."""
+    return {name: {"later": 7} | array for name, array in arrays.items()}
+
+
+def test_fields_that_are_not_known_are_ignored(warm, device):
+    change(device / "my_model.check.json", lambda fields: fields.update(with_more(fields)))
+    for variant in VARIANTS:
+        process = warm("run", f"my_model{SUFFIXES[variant]}", cwd=device)
+        assert (process.returncode, process.stderr) == (0, "")
+        assert re.match(AGREES, process.stdout.splitlines()[-1])
+        assert "has changed" not in process.stdout
+
+
+OTHERS = {
+    "none": lambda fields: fields.pop("format"),
+    "two": lambda fields: fields.update(format=2),
+    "in words": lambda fields: fields.update(format="1"),
+    "old": lambda fields: fields.pop("format"),  # and under the old name
+}
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_a_record_of_another_version(warm, device, version):
+    path = device / "my_model.check.json"
+    change(path, OTHERS[version])
+    if version == "old":
+        path.rename(device / "my_model.proof.json")
+    for command in [["run", "my_model.int8.tflite"], ["run", "my_model.tflite", "--test", "t.npz"]]:
+        np.savez(device / "t.npz", inputs=np.ones((3, 1)), labels=np.ones((3, 1)))
+        process = warm(*command, cwd=device)
+        kind = (
+            "proof.json is a record of an older version"
+            if version == "old"
+            else ("check.json is a record of another version")
+        )
+        way = "convert the model again where it is: python -m litecheck convert MODEL"
+        assert_clear_error(process, f"my_model.{kind}: {way}")
+        assert len(process.stderr.splitlines()) == 1
+
+
+def test_an_old_record_of_another_file_is_not_asked(warm, device):
+    """`my_model.v2.tflite` is no variant of `my_model`, and has no record."""
+    (device / "my_model.check.json").rename(device / "my_model.proof.json")
+    (device / "my_model.tflite").rename(device / "my_model.v2.tflite")
+    process = warm("run", "my_model.v2.tflite", cwd=device)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "there is no record of this file" in process.stdout
+
+
+def line_of(slope):
+    """Return a Keras model of a line."""
+    model = keras.Sequential([keras.Input([1], name="x"), keras.layers.Dense(1)])
+    model.set_weights([np.float32([[slope]]), np.float32([5])])
+    return model
+
+
+@pytest.mark.parametrize("damage", ["format", "old", "damaged", "changed"])
+@pytest.mark.parametrize("kind", ["archive", "SavedModel", "both", "elsewhere"])
+def test_the_command_to_convert_again_works(warm, tmp_path, kind, damage):
+    """It is tried as it is printed; then the file agrees, and nothing is said any more."""
+    model, given, name = line_of(3), "net", "net"
+    if kind in ("SavedModel", "both"):
+        model.export(tmp_path / "net", verbose=False)
+    if kind in ("archive", "elsewhere"):
+        given = "net.keras"
+        model.save(tmp_path / given)
+    if kind == "both":  # and only the SavedModel can be converted
+        (tmp_path / "net.keras").write_bytes(b"of a model with code of its own")
+    if kind == "elsewhere":
+        name = "out/my net"
+        (tmp_path / "net.keras").rename(tmp_path / "m y.keras")
+        given = "m y.keras"
+    process = warm("convert", given, "--output", name, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    path = tmp_path / f"{name}.check.json"
+    if damage in ("format", "old"):
+        change(path, OTHERS["none"])
+    if damage == "old":
+        path = path.rename(tmp_path / f"{name}.proof.json")
+    if damage == "damaged":
+        change(path, DAMAGES["no runs"])
+    if damage == "changed":
+        (tmp_path / f"{name}.tflite").write_bytes(lesson_file(lambda x: 3 * x + 5))
+    process = warm("run", f"{name}.tflite", cwd=tmp_path)
+    said = process.stdout if damage == "changed" else process.stderr
+    (words,) = re.findall("convert the model again: python -m litecheck (.*)", said)
+    for command in [shlex.split(words), ["run", f"{name}.tflite"]]:
+        process = warm(*command, cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, "")
+    assert "has changed" not in process.stdout
+    assert re.search(r"^check: (\d+) of \1 runs agree", process.stdout, re.MULTILINE)
+
+
+def test_a_file_that_was_tried_earlier_and_one_of_its_own(warm, device):
+    old = device / "my_model.int16.tflite"  # of a variant that was not tried again
+    shutil.copy(device / "my_model.int8.tflite", old)
+    process = warm("run", old.name, cwd=device)
+    assert "my_model.int16.tflite has changed: it is not of the last conversion" in process.stdout
+    own = device / "other.int8.tflite"  # of a model that has its own name
+    shutil.copy(device / "my_model.tflite", own)
+    assert "has changed" not in warm("run", own.name, cwd=device).stdout
+    shutil.copy(device / "my_model.tflite", device / "my_model.cmdline.tflite")
+    process = warm("run", "my_model.cmdline.tflite", cwd=device)
+    assert "there is no record of this file" in process.stdout
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_the_page_takes_and_refuses_the_same_records(device):
+    """In browser/check.js: each damage, each other version, and fields that are not known."""
+    whole = record_of(device / "my_model.check.json")
+    # What no runtime reads, or Python alone does, is no damage there.
+    alone = ["threshold", "model"]
+    damages = [name for name in DAMAGES if not any(word in name for word in alone)]
+    cases = {"whole": whole, "more": with_more(whole)}
+    for name in damages:
+        DAMAGES[name](cases.setdefault(name, copy.deepcopy(whole)))
+    for name in OTHERS:
+        OTHERS[name](cases.setdefault(f"version {name}", copy.deepcopy(whole)))
+    (device / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    shutil.copy(REPOSITORY / "browser/check.js", device / "check.mjs")
+    (device / "all.mjs").write_text(
+        """
+        import { readFileSync } from "node:fs";
+        import { FORMAT, requireConsistent, runsOf, variantOf } from "./check.mjs";
+        const found = { FORMAT };
+        for (const [name, record] of Object.entries(JSON.parse(readFileSync("cases.json")))) {
+          try {
+            requireConsistent(record);
+            const variant = variantOf(record, "my_model.int8.tflite", null);
+            const [run] = runsOf(record, variant);
+            found[name] = `${variant}: ${Object.keys(run)}`;
+          } catch (error) {
+            found[name] = error.message;
+          }
+        }
+        console.log(JSON.stringify(found));
+        """,
+        encoding="utf-8",
+    )
+    process = subprocess.run(["node", "all.mjs"], cwd=device, capture_output=True, check=True)
+    found = json.loads(process.stdout)
+    assert found.pop("FORMAT") == record.FORMAT
+    for name in ["whole", "more"]:
+        assert found.pop(name) == "full integer: inputs,outputs,tolerance"
+    for name, message in found.items():
+        other = "of another version: convert the model again" in message
+        assert other == name.startswith("version "), message
+        assert "full integer" not in message
+
+
+def described(outputs, tolerance=1.0):
+    """Return a `Recorded` of outputs y, with an input x of as many runs."""
+    inputs = [{"x": np.float32([[index]])} for index in range(len(outputs))]
+    tolerances = [{"y": np.full(2, tolerance, "float32")} for _ in outputs]
+    ranges = {"y": np.ones(2)}
+    return record.Recorded(inputs, [{"y": y} for y in outputs], tolerances, ranges, True, "")
+
+
+def test_parts_of_a_record_that_do_not_fit():
+    known = described(np.float32([[[0, 1]], [[1, 0]]]))
+    known.require_consistent()
+    first = known.outputs[0]
+    for wrong in [
+        {"inputs": [], "outputs": [], "tolerances": []},
+        {"ranges": {}},
+        {"ranges": {"z": known.ranges["y"]}},
+        {"ranges": {"y": np.zeros(2)}},
+        {"ranges": {"y": np.ones(3)}},
+        {"outputs": [first, {}]},
+        {"outputs": [first, {"y": np.float32([[1]])}]},
+        {"outputs": [first]},
+        {"tolerances": [known.tolerances[0], {"y": np.float32([1, np.nan])}]},
+        {"tolerances": [known.tolerances[0], {"y": np.float32([1, -1])}]},
+        {"tolerances": [known.tolerances[0], {"y": np.ones((2, 2))}]},
+        {"inputs": [{"x": np.ones(1)}, {"z": np.ones(1)}]},
+    ]:
+        with pytest.raises(ValueError, match=r"\w"):
+            known._replace(**wrong).require_consistent()
+    with pytest.raises(TypeError):
+        known._replace(clear=1).require_consistent()
+
+
+def test_only_runs_of_the_shapes_that_a_runtime_takes():
+    known = described(np.float32([[[0, 1]], [[1, 0]]]))
+    known = known._replace(inputs=[{"x": np.zeros((1, 2))}, {"x": np.zeros((8, 2))}])
+    kept = known.only({"x": [8, 2]})
+    assert [run["y"].tolist() for run in kept.outputs] == [[[1, 0]]]
+    assert len(kept.inputs) == len(kept.tolerances) == 1
+    assert known.only({"x": [3, 2]}) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "variants", "runs"),
+    [(10, 4, 16), (20_000, 0, 4), (20_000, 1, 3), (20_000, 4, 1), (10**6, 0, 1)],
+)
+def test_a_record_holds_a_megabyte_or_one_run(size, variants, runs):
+    """A number of 4 bytes takes 16 / 3 of text."""
+    sides = [{"x": np.zeros((1, size), "float32")} for _ in range(20)]
+    tolerances = dict.fromkeys(["float32", "float16", "a", "b"][:variants], sides)
+    found = record.runs_of(sides, sides, tolerances)
+    assert len(found) == runs
+    assert len(json.dumps(found)) <= record.MEGABYTE or runs == 1
+
+
+def test_what_is_read_of_a_record(device):
+    recorded = record.read(str(device / "my_model.int8.tflite"))
+    assert len(recorded.inputs) == len(recorded.outputs) == len(recorded.tolerances) == 16
+    assert recorded.clear
+    assert record.read(str(device / "my_model.cmdline.tflite")) is None
+    assert record.threshold(str(device / "my_model.int8.tflite")) == {}
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.float32([[1.5, -np.inf]]),
+        np.float64([np.nan]),
+        np.arange(6, dtype=">i4").reshape(2, 3),
+        np.array(3 + 4j, "complex64"),
+        np.array([True, False]),
+        np.array([b"a", b"words"]),
+        np.array([b"a", b"words"], object),
+        np.zeros((0, 3), "int8"),
+    ],
+)
+def test_arrays_are_packed_in_little_endian_order(array):
+    (back,) = record._unpack(json.loads(json.dumps(record.pack({"y": array})))).values()
+    assert back.shape == array.shape
+    np.testing.assert_array_equal(back, array.astype(back.dtype))
+    if array.dtype.kind not in "SO":
+        assert back.dtype == array.dtype.newbyteorder("<")
+
+
+def saved_model(directory, function, *specs):
+    """Save a function as a SavedModel, and samples of its first input beside it."""
+    save_function(directory, function, *specs)
+    samples = np.random.default_rng(1).uniform(-1, 1, (40, *specs[0].shape[1:]))
+    np.save(f"{directory}.samples.npy", samples.astype("float32"))
+
+
+def test_two_names_of_one_output(warm, tmp_path):
+    spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+    saved_model(tmp_path / "m", lambda x: dict.fromkeys("ab", 2 * x), spec)
+    assert warm("convert", "m", cwd=tmp_path).returncode == 0
+    process = warm("run", "m.tflite", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"^check: (\d+) of \1 runs agree", process.stdout, re.MULTILINE)
+    assert "output a: " in process.stdout
+    assert "output b: " in process.stdout
+
+
+def test_outputs_of_other_scales_in_one_tensor(warm, tmp_path):
+    """A small component's error, large beside its range, is no excuse for a large one."""
+
+    def stretched(slope):
+        return lambda x: {"y": x * tf.constant([slope, 20.0])}
+
+    for name, slope in [("m", 1000.0), ("wrong", 1250.0)]:
+        spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+        saved_model(tmp_path / name, stretched(slope), spec)
+        assert warm("convert", name, cwd=tmp_path).returncode == 0
+    process = warm("run", "m.int8.tflite", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    shutil.copy(tmp_path / "wrong.int8.tflite", tmp_path / "m.int8.tflite")
+    process = warm("run", "m.int8.tflite", cwd=tmp_path)
+    assert_clear_error(process, "component 0")
+
+
+@pytest.mark.parametrize("name", ["swish", "lstm", "two_inputs", "uint8_image", "embedding"])
+def test_other_models(warm, models, tmp_path, name):
+    """Sound files agree: convolutions, recurrent layers, several ends, integers."""
+    process = warm("convert", f"{name}.keras", "--output", tmp_path / "m", cwd=models)
+    assert process.returncode == 0, process.stderr
+    for path in sorted(tmp_path.glob("m*.tflite")):
+        process = warm("run", path.name, cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+        assert re.match(r"check: (\d+) of \1 runs agree", process.stdout.splitlines()[-1])
