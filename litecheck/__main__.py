@@ -80,7 +80,10 @@ def main() -> None:
     program = " ".join(["litecheck", *[word for word in words if not word.startswith("-")]])
     install = "ai-edge-litert" if words == ["run"] else requirements()
     script.start(program=program, install=install)
-    options = parser().parse_args()
+    options, unknown = parser().parse_known_args()
+    if unknown:
+        remedy = f"Its options: {script.command(options.command, '--help')}"
+        raise script.Failure(f"unrecognized arguments: {' '.join(unknown)}\n{remedy}")
     if options.command == "run":
         from litecheck import running
 

@@ -26,6 +26,8 @@ def explained(path: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")  # Keras, to itself
             yield
+    except script.Failure:
+        raise
     except Exception as error:  # a damaged file can make Keras raise almost anything
         message, story, name = script.brief(error), str(error), artifacts.stem(path)
         convert = script.command("convert", name)
@@ -71,21 +73,46 @@ def load(path: str) -> keras.Model:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model that computes in float32: itself, or a copy of one with narrower dtypes."""
+    """Return a model that computes in float32: itself, or a copy of one with narrower dtypes.
+
+    Raises:
+        Failure: such a copy cannot be made, as of code of one's own.
+    """
     if not getattr(model, "inputs", None):
         return model
+    undescribed = None
     try:
-        config = keras.saving.serialize_keras_object(model)
-    except NotImplementedError:  # a layer of one's own that does not describe itself
-        return model
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python lambdas, which nobody saves here
+            config = keras.saving.serialize_keras_object(model)
+    except Exception as error:  # code of one's own that does not describe itself
+        config, undescribed = _policies(model), error
     narrow = next((policy for policy in NARROW if repr(policy) in repr(config)), None)
     if not narrow:
         return model
+    try:
+        if undescribed:
+            raise undescribed
+        wide = keras.saving.deserialize_keras_object(_widened(config))
+    except Exception as error:  # Keras raises many kinds
+        raise script.Failure(
+            f"the model {model.name} was trained with {narrow}, and holds code of your own, which"
+            " Keras cannot copy in float32.\nBuild it after"
+            ' keras.config.set_dtype_policy("float32"), give it the weights with'
+            " new.set_weights(model.get_weights()), and convert that"
+        ) from error
     print(f"trained with {narrow}: computed in float32")
-    weights = model.get_weights()
-    model = keras.saving.deserialize_keras_object(_widened(config))
-    model.set_weights(weights)
-    return model
+    wide.set_weights(model.get_weights())
+    return wide
+
+
+def _policies(model: keras.Model) -> list[str]:
+    """Return the names of the dtype policies of a model's layers."""
+    names = []
+    for layer in model.layers:
+        nested = _policies(layer) if isinstance(layer, keras.Model) else []
+        names += [layer.dtype_policy.name, *nested]
+    return names
 
 
 def _widened(part: Any) -> Any:

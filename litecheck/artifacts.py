@@ -47,7 +47,7 @@ def require_model(path: str) -> None:
     """Raise `Failure` if a SavedModel or a Keras archive is not there."""
     if is_archive(path):
         require_file(path)
-    elif path.endswith(".tflite"):
+    elif path.endswith(".tflite") and os.path.isfile(path):
         raise script.Failure(
             f"{path} is converted already. To run it: {script.command('run', path)}"
         )

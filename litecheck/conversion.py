@@ -32,10 +32,13 @@ def convert(
     if isinstance(model, str):
         given = samples.find(opened.stem(), "samples") if given is None else given
         test = samples.find(opened.stem(), "test") if test is None else test
-    check = Check(opened, given, test)
-    for variant in artifacts.VARIANTS:
-        if variant != "16-bit int" or check.loses("full integer"):
-            _add(check, variant, f"{opened.name}{artifacts.VARIANTS[variant].suffix}")
+    try:
+        check = Check(opened, given, test)
+        for variant in artifacts.VARIANTS:
+            if variant != "16-bit int" or check.loses("full integer"):
+                _add(check, variant, f"{opened.name}{artifacts.VARIANTS[variant].suffix}")
+    finally:
+        opened.source.discard()  # not only when the `Check` is gone, which a notebook keeps
     print(check.advice())
     check.save()
     from litecheck import pictures

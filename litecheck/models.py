@@ -149,6 +149,7 @@ class Source:
                 raise script.Failure(f"{message}: save the model with a shape, such as [None, 3]")
         self.path, self.is_saved = path, is_saved
         self.directory, self.signature = "", KEY
+        self._aside: weakref.finalize | None = None
         self.inputs = {spec.name: _input(spec) for spec in specs}
         self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
         graph = function.graph.as_graph_def()
@@ -167,12 +168,14 @@ class Source:
         Args:
             function: a `tf.function` of tensors that returns a dict of tensors.
             held: what holds the function's tables of words and the like, if it has any.
-            name: the path beside which it is kept, until this object is gone or at Ctrl-C.
+            name: the path beside which it is kept, until `discard`, the end of this object, or
+                Ctrl-C.
         """
         beside = os.path.dirname(name) or "."
         os.makedirs(beside, exist_ok=True)
         aside = tempfile.mkdtemp(dir=beside, prefix=".new-")
-        script.at_interrupt(weakref.finalize(self, shutil.rmtree, aside, ignore_errors=True))
+        self._aside = weakref.finalize(self, shutil.rmtree, aside, ignore_errors=True)
+        script.at_interrupt(self._aside)
         self.directory = f"{aside}/model"
         traced, module = function.get_concrete_function(), tf.Module()
         module.held = [*traced.variables]
@@ -186,6 +189,11 @@ class Source:
             # Where weights are constants, custom gradients (swish's, for instance) cannot be saved.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
+
+    def discard(self) -> None:
+        """Remove what was saved for the converter, when all is converted."""
+        if self._aside:
+            self._aside()
 
     def require_calibration(self) -> None:
         """Raise `Failure` if full-integer quantization cannot be calibrated: loops crash it."""

@@ -6,24 +6,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import graphviz
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from litecheck import artifacts, inside, script
-
-if not script.in_notebook():
-    matplotlib.use("agg")  # files only: no window system is asked
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 COLORS = {name: variant.color for name, variant in artifacts.VARIANTS.items()}
 BLUE, ORANGE, _, RED, _ = COLORS.values()
 MARKERS = dict(zip(COLORS, "os^XP", strict=True))
 
 
+def _figure(width: float, height: float) -> Figure:
+    """Return an empty figure: one that a notebook shows, elsewhere one for files, without a window.
+
+    A program that calls this package may show figures of its own, which must not change.
+    """
+    settings: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
+    if script.in_notebook():
+        import matplotlib.pyplot as plt
+
+        return plt.figure(**settings)
+    return Figure(**settings)
+
+
 def _axes(**settings: Any) -> tuple[Any, Any, Any]:
     """Return a figure and its two axes, side by side without a frame."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", **settings)
+    figure = _figure(10, 4.4)
+    axes = figure.subplots(1, 2, **settings)
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
     return figure, *axes
@@ -98,7 +107,8 @@ def steps(tensor: inside.Tensor, x: float) -> Figure:
         x: a real number in its range, which is marked.
     """
     assert tensor.scales is not None and tensor.zero_points is not None
-    figure, axes = plt.subplots(2, 1, figsize=(10, 3.6), layout="constrained")
+    figure = _figure(10, 3.6)
+    axes = figure.subplots(2, 1)
     q = np.arange(-128, 128)
     real = tensor.real(q)
     nearest = int(np.abs(real - x).argmin())
@@ -134,9 +144,8 @@ def compared(columns: Mapping[str, Mapping[str, tuple[float, str]]]) -> Figure:
     Args:
         columns: a dict from the panels' titles to dicts from variants to a number and its text.
     """
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(3.4 * len(columns), 2.9), layout="constrained", sharey=True
-    )
+    figure = _figure(3.4 * len(columns), 2.9)
+    axes = figure.subplots(1, len(columns), sharey=True)
     for each, (title, values) in zip(np.atleast_1d(axes), columns.items(), strict=True):
         numbers = [number for number, _ in values.values()]
         colors = [COLORS[variant] for variant in values]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -249,6 +250,9 @@ def _wipe() -> None:
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Put off a Ctrl-C until the block has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
     pending: list[bool] = []
     handler = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
     try:

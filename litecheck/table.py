@@ -212,6 +212,7 @@ class Check:
             ValueError: there is no such variant.
             TypeError: the content is not bytes.
         """
+        path = artifacts.as_text(path)
         if variant not in artifacts.VARIANTS:
             known = ", ".join(artifacts.VARIANTS)
             raise ValueError(f"{variant!r} is no variant: it is one of {known}")

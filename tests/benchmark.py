@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import conftest
 from conftest import REPOSITORY, STEPS
 
 LESSON = REPOSITORY / "tests/lesson_2021"
@@ -124,7 +125,13 @@ print("seconds", json.dumps(seconds))
 
 def started(command):
     """Return a command with the interpreter before it, if it is one of Python."""
-    return [sys.executable, *command] if str(command[0]).endswith((".py", "-c")) else command
+    python = str(command[0]).endswith((".py", "-c", "-m"))
+    return [sys.executable, *command] if python else command
+
+
+def convert(model):
+    """Return the command that converts a model with litecheck."""
+    return ["-m", "litecheck", "convert", model]
 
 
 def run(command, directory):
@@ -176,7 +183,7 @@ def made(directory):
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy2(path, copy)
-    shutil.copytree(REPOSITORY / "backstage", copy / "backstage")
+    shutil.copytree(REPOSITORY / "litecheck", copy / "litecheck")
     (copy / ".venv").symlink_to(REPOSITORY / ".venv")
     output, seconds, _ = run(["make", f"PYTHON={sys.executable}"], copy)
     trained, _, _ = run(["-c", TIME_FIT, REPOSITORY / "01_create_model.py"], directory)
@@ -297,7 +304,8 @@ def main():
             list, zip(*rounds, strict=True)
         )
         for seed in range(2, 6):
-            output, _, _ = run([REPOSITORY / "01_create_model.py", "--seed", seed], theirs)
+            copy = conftest.lesson(Path(theirs), "01_create_model.py", seed=seed)
+            output, _, _ = run([copy], theirs)
             error.append(worst_error(output))
 
         print("\n1. fit: 20,000 updates")
@@ -324,16 +332,13 @@ def main():
         process.start()
         process.join()
         print(
-            "\n4. stage 3 against the book: export, then from_saved_model(...).convert() four times"
+            "\n4. litecheck against the book: export, then from_saved_model(...).convert(), 4 times"
         )
         figures["conversion"] = []
         for name, source in [
             pair for m in MODELS for pair in [(m, f"{m}.keras"), (f"{m}_saved", f"{m}_saved")]
         ]:
-            commands = (
-                ["-c", BY_THE_BOOK, name],
-                [REPOSITORY / "03_convert_model.py", source],
-            )
+            commands = ["-c", BY_THE_BOOK, name], convert(source)
             rounds = [[run(command, theirs) for command in commands] for _ in range(ROUNDS)]
             fifth = "16-bit int" in rounds[0][1][0]
             book, ours_too = zip(*[[r[1:] for r in pair] for pair in rounds], strict=True)
@@ -342,21 +347,20 @@ def main():
             remark += ", with a fifth conversion" if fifth else ""
             figures["conversion"] += [
                 row(f"{name}, by the book", [b[0] for b in book], "s"),
-                row(f"{name}, stage 3, verified", [o[0] for o in ours_too], "s", remark),
+                row(f"{name}, litecheck, verified", [o[0] for o in ours_too], "s", remark),
                 row(f"{name}, by the book, memory", [b[1] for b in book], "MiB"),
-                row(f"{name}, stage 3, memory", [o[1] for o in ours_too], "MiB"),
+                row(f"{name}, litecheck, memory", [o[1] for o in ours_too], "MiB"),
             ]
         measured = []
         for units in UNITS:
-            command = [REPOSITORY / "03_convert_model.py", f"dense_{units}.keras"]
-            measured.append(run(command, theirs)[1:])
+            measured.append(run(convert(f"dense_{units}.keras"), theirs)[1:])
         seconds, memory = (large - small for small, large in zip(*measured, strict=True))
         figures["conversion"] += [
             row("dense network, for each 100 MB", [seconds], "s"),
             row("dense network, for each 100 MB", [memory], "MiB"),
         ]
 
-        run([REPOSITORY / "03_convert_model.py", "mobilenet_v2"], theirs)
+        run(convert("mobilenet_v2"), theirs)
         for name, shape, directory in [
             ("saved_model/my_model", "[1, 1]", ours),
             ("mobilenet_v2", "[1, 224, 224, 3]", theirs),

@@ -410,6 +410,14 @@ def answers(path, inputs):
     return output
 
 
+def in_node(directory, code):
+    """Run JavaScript with the page's `check.mjs` beside it, and return the JSON that it prints."""
+    shutil.copy(REPOSITORY / "browser/check.js", directory / "check.mjs")
+    (directory / "all.mjs").write_text(code, encoding="utf-8")
+    process = subprocess.run(["node", "all.mjs"], cwd=directory, capture_output=True, check=True)
+    return json.loads(process.stdout)
+
+
 def unpacked(packed):
     """Return the arrays of a record's object, by name, in the one line that it promises."""
     return {
@@ -431,7 +439,7 @@ def table(stdout):
     pattern = (
         rf"^(?P<variant>{'|'.join(SUFFIXES)}) +(?P<bytes>[\d,]+) +(?P<size>\d+)%"
         r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+)% +(?P<time>\d+) us"
-        r"( +(?P<figure>[\d.]\S*))?  (?P<verdict>.+)$"
+        r"( +(?P<metric>[\d.]\S*))?  (?P<verdict>.+)$"
     )
     rows = [match.groupdict() for match in re.finditer(pattern, stdout, re.MULTILINE)]
     for row in rows:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+import zoo
 from conftest import assert_clear_error, record_of, run_tflite, save_function, table
 from tensorflow import keras
 
@@ -411,10 +412,10 @@ def test_convert_and_run_print_the_same_metrics(warm, net):
     rows, test = table(out), np.load(directory / "net.test.npz")
     record = record_of(directory / "net.check.json")
     assert record["original"] == {"accuracy": pytest.approx(accuracy_of_keras)}
-    assert rows["float32"]["figure"] == f"{accuracy_of_keras:.1%}"
+    assert rows["float32"]["metric"] == f"{accuracy_of_keras:.1%}"
     exact = quantized_accuracy(directory / "net.int8.tflite", test)
     assert record["variants"]["full integer"]["accuracy"] == pytest.approx(exact)
-    assert rows["full integer"]["figure"] == f"{exact:.1%}"
+    assert rows["full integer"]["metric"] == f"{exact:.1%}"
     kept = [
         v for v, row in record["variants"].items() if row["accuracy"] >= accuracy_of_keras - 0.01
     ]
@@ -424,7 +425,7 @@ def test_convert_and_run_print_the_same_metrics(warm, net):
     assert f"{advice}{smallest}, {share:.0%} of the bytes" in out or share == 1
     for variant, row in record["variants"].items():
         process = warm("run", row["file"], "--test", "net.test.npz", cwd=directory)
-        line = f"output_0: accuracy {rows[variant]['figure']} on 1,000 of 1,000 samples of net.test"
+        line = f"output_0: accuracy {rows[variant]['metric']} on 1,000 of 1,000 samples of net.test"
         assert line in process.stdout, process.stderr
         assert process.stdout.count("\noutput output_0: [") == 3  # the first few only
         assert re.search(r"^one run takes \S+ us, the median of \d", process.stdout, re.M)
@@ -496,12 +497,8 @@ def test_test_sets_that_do_not_fit(warm, net, tmp_path, arrays, phrase):
 
 
 def test_advice_where_much_is_lost(warm, tmp_path):
-    """The difference of large and nearly equal numbers is small."""
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-    model.set_weights([np.float32([[1], [-1]])])
-    model.save(tmp_path / "net.keras")
-    large = RANDOM.uniform(0, 1000, 400)
-    x = np.stack([large, large + RANDOM.normal(0, 10, 400)], axis=1).astype("float32")
+    zoo.difference().save(tmp_path / "net.keras")
+    x = zoo.nearly_equal(RANDOM, 400)
     np.save(tmp_path / "net.samples.npy", x[:200])
     np.savez(tmp_path / "net.test.npz", inputs=x[200:], labels=x[200:, 0] - x[200:, 1] + 0.01)
     process = warm("convert", "net.keras", cwd=tmp_path)
@@ -553,7 +550,7 @@ def test_large_outputs_are_compared_in_part_and_counted_whole(warm, tmp_path):
         r"on [34]\d\d of 500 samples of net.test.npz\nmetrics of all 500\n", process.stdout
     )
     assert "the original: accuracy 60.0%" in process.stdout
-    assert table(process.stdout)["float32"]["figure"] == "60.0%"
+    assert table(process.stdout)["float32"]["metric"] == "60.0%"
     process = warm("run", "net.tflite", "--test", "net.test.npz", cwd=tmp_path)
     assert "accuracy 60.0% on 500 of 500 samples" in process.stdout, process.stderr
     labels[499, 0, 0] = 20

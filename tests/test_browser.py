@@ -1,6 +1,5 @@
-"""The page: real Chromium runs it, and its answers are LiteRT's."""
+"""The page: real Chromium runs it, and its outputs are LiteRT's."""
 
-import base64
 import contextlib
 import json
 import os
@@ -13,8 +12,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-from conftest import CHROMIUM, REPOSITORY, save_line
+from conftest import CHROMIUM, REPOSITORY, record_of, run_tflite, save_line, unpacked
 from tensorflow import keras
 
 api = pytest.importorskip("playwright.sync_api", reason="make test installs playwright")
@@ -30,17 +28,25 @@ GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]  # one that
 PAIRS = [(v, a) for v in ["float32", "float16", "dynamic range"] for a in ["wasm", "webgpu"]]
 
 
-@pytest.fixture(scope="module")
-def site(pipeline, tmp_path_factory):
-    """Return a directory where the page lies in build/browser, with the lesson's files."""
-    directory = tmp_path_factory.mktemp("site")
-    page = directory / "build/browser"
+def lay_out(page):
+    """Copy the page without a model to a directory, as `make build/browser` does."""
     shutil.copytree(LITERT, page / "litert")
     for file in PAGE:
         shutil.copy(REPOSITORY / "browser" / file, page)
-    command = [sys.executable, REPOSITORY / "convert", "--batch", "1"]
-    output = ["--output", str(page / "model")]
-    subprocess.run([*command, *output], cwd=pipeline[0], check=True, capture_output=True)
+    command = [sys.executable, REPOSITORY / "browser/colors.py"]
+    with open(page / "variants.js", "w", encoding="utf-8") as file:
+        subprocess.run(command, stdout=file, check=True)
+
+
+@pytest.fixture(scope="module")
+def site(pipeline, warm, tmp_path_factory):
+    """Return a directory where the page is in build/browser, with the lesson's files."""
+    directory = tmp_path_factory.mktemp("site")
+    page = directory / "build/browser"
+    lay_out(page)
+    command = ["convert", "saved_model/my_model", "--batch", "1", "--output", page / "model"]
+    process = warm(*command, cwd=pipeline[0])
+    assert process.returncode == 0, process.stderr
     return directory
 
 
@@ -88,7 +94,7 @@ def visits(chromium, address):
     """Yield a function that opens the page; no error and no foreign request may come of it."""
     said, asked = [], []
 
-    def open_page(query="", address=address, before="", routes=(), **context):
+    def open_page(query="", address=address, before="", routes=(), status="Ready|준비", **context):
         page = chromium.new_context(**context).new_page()
         page.add_init_script(before)
         for url, path in routes:
@@ -98,7 +104,7 @@ def visits(chromium, address):
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address + query)
         page.wait_for_function(
-            "/^(Ready|준비)/.test(document.getElementById('status').textContent)", timeout=60_000
+            f"/^({status})/.test(document.getElementById('status').textContent)", timeout=60_000
         )
         return page
 
@@ -123,16 +129,6 @@ def lesson(chromium, address):
         yield open_page("?x=200")
 
 
-def litert(path, *values):
-    """Return what LiteRT in Python answers, in the order of the outputs' details."""
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    for tensor, value in zip(interpreter.get_input_details(), values, strict=True):
-        interpreter.set_tensor(tensor["index"], value)
-    interpreter.invoke()
-    return [interpreter.get_tensor(t["index"]) for t in interpreter.get_output_details()]
-
-
 def cell(page, variant, accelerator):
     """Return the element of a variant on an accelerator."""
     return page.locator(f"#variants [data-variant='{variant}'][data-accelerator='{accelerator}']")
@@ -152,13 +148,14 @@ def marks(page, accelerators=("wasm", "webgpu")):
 @pytest.mark.parametrize(
     ("variant", "suffix"), [("float32", ""), ("float16", ".quant"), ("dynamic range", ".dynamic")]
 )
-def test_answers_are_those_of_litert(lesson, site, variant, suffix, accelerator):
-    answer = cell(lesson, variant, accelerator)
+def test_outputs_are_those_of_litert(lesson, site, variant, suffix, accelerator):
+    output = cell(lesson, variant, accelerator)
     for x in [150, 5, 437.25, -3]:
         lesson.fill("#x", str(x))
         lesson.wait_for_function(f"document.getElementById('true').textContent == {100 * x + 5}")
-        (((expected,),),) = litert(site / f"build/browser/model{suffix}.tflite", np.float32([[x]]))
-        api.expect(answer).to_have_text(re.compile(r"^-?[\d.]+"))
+        path = site / f"build/browser/model{suffix}.tflite"
+        (((expected,),),) = run_tflite(path, np.float32([[x]])).values()
+        api.expect(output).to_have_text(re.compile(r"^-?[\d.]+"))
         lesson.wait_for_function(
             "([name, unit, y]) => Math.abs(parseFloat(document.querySelector("
             "`[data-variant='${name}'][data-accelerator='${unit}']`).textContent) - y)"
@@ -203,7 +200,7 @@ def test_the_table_to_copy(lesson):
 
 @pytest.mark.parametrize("slope", [50, 101])
 def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope):
-    """Each variant, on both: the page's proof is that of the lesson."""
+    """Each variant, on both: the page's record is that of the lesson."""
     save_line(tmp_path / "line.keras", slope)
     process = warm("convert", "line.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
@@ -214,9 +211,11 @@ def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope
     page = visit(routes=routes)
     assert marks(page) == dict.fromkeys(PAIRS, "false")
     cards = page.locator("#variants").inner_text()
-    assert cards.count("The CPU computes something else: to run ") == 3
-    assert cards.count("The GPU computes something else: to run ") == 3
-    assert re.search(r"run \d+, output_0 answers [\d.]+ where [\d.]+ is right\.", cards)
+    for who in ["CPU", "GPU"]:
+        wrong = (
+            rf"The {who} returns wrong results: in run \d+, output_0 is [\d.]+ instead of [\d.]+\."
+        )
+        assert len(re.findall(wrong, cards)) == 3
 
 
 def test_a_gpu_that_rounds_to_16_bits_is_found_out(visit, site):
@@ -235,7 +234,7 @@ def test_a_gpu_that_rounds_to_16_bits_is_found_out(visit, site):
         page = visit(before=rounded.replace("ROUND(values[i])", wrong))
         assert marks(page, ["wasm"]) == {pair: "true" for pair in PAIRS if pair[1] == "wasm"}
         assert cell(page, "float32", "webgpu").get_attribute("data-agrees") == "false"
-        assert "The GPU computes something else" in page.locator("#variants").inner_text()
+        assert "The GPU returns wrong results" in page.locator("#variants").inner_text()
 
 
 def test_a_browser_without_webgpu(visit):
@@ -327,23 +326,21 @@ def convolution(models, warm, tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", ["", ".quant", ".dynamic"])
-def test_an_own_file_with_its_proof(visit, convolution, suffix):
+def test_an_own_file_with_its_record(visit, convolution, suffix):
     page = visit()
-    file, proof = convolution / f"net{suffix}.tflite", convolution / "net.proof.json"
-    shown = own(page, file, proof)
+    file, record = convolution / f"net{suffix}.tflite", convolution / "net.check.json"
+    shown = own(page, file, record)
     page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
     for accelerator in ["wasm", "webgpu"]:
         pair = shown.locator(f"[data-accelerator='{accelerator}']")
         assert pair.get_attribute("data-agrees") == "true", shown.inner_text()
-        right = json.loads(proof.read_text(encoding="utf-8"))["runs"][0]["answers"]
-        (packed,) = right.values()
-        first = np.frombuffer(base64.b64decode(packed["base64"]), packed["dtype"])[0]
-        assert float(pair.inner_text()) == pytest.approx(first, rel=0.05)
-    assert "not of the conversion" not in shown.inner_text()
+        (expected,) = unpacked(record_of(record)["runs"][0]["outputs"]).values()
+        assert float(pair.inner_text()) == pytest.approx(expected.ravel()[0], rel=0.05)
+    assert "has changed" not in shown.inner_text()
 
 
 def test_an_own_file_that_is_another_ones(visit, convolution, models, warm, tmp_path):
-    """The same network with other weights, under the proven file's name."""
+    """The same network with other weights, under the checked file's name."""
     net = keras.models.load_model(convolution / "net.keras", compile=False)
     net.set_weights([0.99 * array for array in net.get_weights()])
     net.save(tmp_path / "net.keras")
@@ -351,27 +348,30 @@ def test_an_own_file_that_is_another_ones(visit, convolution, models, warm, tmp_
     process = warm("convert", "net.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     page = visit()
-    shown = own(page, tmp_path / "net.tflite", convolution / "net.proof.json")
+    shown = own(page, tmp_path / "net.tflite", convolution / "net.check.json")
     page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
     for accelerator in ["wasm", "webgpu"]:
         pair = shown.locator(f"[data-accelerator='{accelerator}']")
         assert pair.get_attribute("data-agrees") == "false"
-    assert "not of the conversion that the proof is about" in shown.inner_text()
-    assert "computes something else" in shown.inner_text()
+    changed = "This file has changed since the check. Its outputs decide."
+    assert changed in shown.inner_text()
+    assert "The CPU returns wrong results: in run " in shown.inner_text()
 
 
-def test_an_own_file_without_a_proof(visit, convolution):
+def test_an_own_file_without_a_record(visit, convolution):
     page = visit()
     shown = own(page, convolution / "net.tflite")
     page.wait_for_function("document.getElementById('own').dataset.done", timeout=60_000)
     random = numbers(16 * 16 * 3).reshape(1, 16, 16, 3)
-    (expected,) = litert(convolution / "net.tflite", random)
+    (expected,) = run_tflite(convolution / "net.tflite", random).values()
     for accelerator in ["wasm", "webgpu"]:
         pair = shown.locator(f"[data-accelerator='{accelerator}']")
         assert pair.get_attribute("data-agrees") is None
         assert float(pair.inner_text()) == pytest.approx(expected.ravel()[0], rel=1e-4)
-    assert re.search(r"differ by at most [\d.e-]+% of the largest answer", shown.inner_text())
+    assert re.search(r"differ by at most [\d.e-]+% of the largest output", shown.inner_text())
     assert re.search(r"input\s+\S+\s+float32 \[1, 16, 16, 3\]", shown.inner_text())
+    assert "no record of a check came with the file" in shown.inner_text()
+    assert "| net.tflite | wasm | no check | " in page.input_value("#report")
 
 
 def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path):
@@ -388,19 +388,51 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     content = (site / "build/browser/model.tflite").read_bytes()
     (tmp_path / "cut.tflite").write_bytes(content[: len(content) // 2])
     api.expect(own(page, tmp_path / "cut.tflite")).to_contain_text("cannot run here: ")
-    (tmp_path / "bad.json").write_text("{}")
-    file = site / "build/browser/model.tflite"
-    api.expect(own(page, file, tmp_path / "bad.json")).to_contain_text("is not a proof of this")
-    proof = site / "build/browser/model.proof.json"
+    file, record = (site / f"build/browser/model.{end}" for end in ["tflite", "check.json"])
     (tmp_path / "other.tflite").write_bytes(content[:-4] + bytes(4))
-    shown = own(page, tmp_path / "other.tflite", proof)
-    api.expect(shown).to_contain_text("model.proof.json has no file of the name other.tflite")
-    api.expect(own(page, proof)).to_contain_text("is a proof: choose its .tflite file")
+    shown = own(page, tmp_path / "other.tflite", record)
+    api.expect(shown).to_contain_text("model.check.json has no entry for other.tflite.")
+    alone = "is a record of a check: choose its .tflite file together with it."
+    api.expect(own(page, record)).to_contain_text(f"model.check.json {alone}")
+    (tmp_path / "bad.json").write_text("{}")
     shutil.copy(file, tmp_path / "model (1).tflite")  # as browsers name a second download
-    shown = own(page, tmp_path / "bad.json", tmp_path / "model (1).tflite", proof)
+    shown = own(page, tmp_path / "bad.json", tmp_path / "model (1).tflite", record)
     api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
-    shown = own(page, file, proof)  # and then one that runs
+    shown = own(page, file, record)  # and then one that runs
     api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
+
+
+def test_records_that_cannot_be_used(visit, site, tmp_path):
+    """Other files, damaged ones, and those of other versions, each with what to do."""
+    page, file = visit(), site / "build/browser/model.tflite"
+    whole = record_of(site / "build/browser/model.check.json")
+    old = {key: part for key, part in whole.items() if key != "format"}
+    none = "is no record of a check: choose NAME.check.json."
+    version = "is a record of another version: convert the model again: python -m litecheck convert"
+    for name, content, phrase in [
+        ("empty.json", {}, none),
+        ("null.json", None, none),
+        ("list.json", [1], none),
+        ("model.check.json", whole | {"format": 2}, f"{version} MODEL"),
+        ("later.json", {"format": 2}, f"{version} MODEL"),
+        ("model.proof.json", old, f"{version} MODEL"),
+        ("cut.json", whole | {"runs": []}, "cannot be used: its parts do not fit each other"),
+        ("less.json", {"format": 1}, "cannot be used: "),
+    ]:
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+        api.expect(own(page, file, tmp_path / name)).to_contain_text(f"{name} {phrase}")
+    (tmp_path / "text.json").write_text("not JSON")
+    api.expect(own(page, file, tmp_path / "text.json")).to_contain_text(f"text.json {none}")
+
+
+def test_the_page_of_a_record_of_another_version(visit, site, tmp_path):
+    whole = record_of(site / "build/browser/model.check.json")
+    (tmp_path / "later.json").write_text(json.dumps(whole | {"format": 2}), encoding="utf-8")
+    routes = [("**/model.check.json", tmp_path / "later.json")]
+    page = visit(routes=routes, status="The model cannot be shown: ")
+    version = "its record of the check is of another version: convert the model again"
+    api.expect(page.locator("#status")).to_contain_text(version)
+    assert page.locator("#variants li").count() == 0
 
 
 def test_files_that_are_chosen_while_the_page_starts(chromium, address, convolution):
@@ -410,7 +442,7 @@ def test_files_that_are_chosen_while_the_page_starts(chromium, address, convolut
     page.wait_for_function("document.getElementById('copy')?.onclick !== undefined")
     page.wait_for_timeout(200)
     for suffix in ["", ".quant"]:
-        files = [str(convolution / f"net{suffix}.tflite"), str(convolution / "net.proof.json")]
+        files = [str(convolution / f"net{suffix}.tflite"), str(convolution / "net.check.json")]
         page.set_input_files("#file", files)
     page.wait_for_function("document.getElementById('own').dataset.done === 'net.quant.tflite'")
     assert "net.quant.tflite" in page.locator("#own").inner_text()
@@ -420,16 +452,14 @@ def test_files_that_are_chosen_while_the_page_starts(chromium, address, convolut
 
 def test_a_page_of_an_own_model(visit, serve, site, convolution):
     page = site / "build/browser-own"
-    shutil.copytree(LITERT, page / "litert")
-    for file in PAGE:
-        shutil.copy(REPOSITORY / "browser" / file, page)
+    lay_out(page)
     for file in convolution.glob("net*"):
         name = file.name.replace("net.", "model.", 1)
         if file.name.endswith(".tflite"):
             shutil.copy(file, page / name)
-    text = (convolution / "net.proof.json").read_text(encoding="utf-8")
+    text = (convolution / "net.check.json").read_text(encoding="utf-8")
     text = text.replace('"file": "net.', '"file": "model.')
-    (page / "model.proof.json").write_text(text, encoding="utf-8")
+    (page / "model.check.json").write_text(text, encoding="utf-8")
     address = re.search(r"http://\S+/", serve(page="build/browser-own").stdout.readline())[0]
     shown = visit(address=address)
     assert shown.locator("h1").inner_text() == "net.keras, on this device"
@@ -447,8 +477,8 @@ def test_only_the_page_is_served(address):
     for path in ["../../saved_model/", "%2e%2e/%2e%2e/saved_model/", "browser/serve.py"]:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(address + path)
-    with urllib.request.urlopen(f"{address}litert/wasm/litert_wasm_internal.wasm") as answer:
-        assert answer.headers["Content-Type"] == "application/wasm"
+    with urllib.request.urlopen(f"{address}litert/wasm/litert_wasm_internal.wasm") as reply:
+        assert reply.headers["Content-Type"] == "application/wasm"
 
 
 def test_a_port_in_use_is_an_error_with_a_way_out(serve, address):

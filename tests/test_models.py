@@ -391,12 +391,9 @@ def test_sizes_that_litert_mistakes(warm, tmp_path):
 
 
 def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
-    """The difference of large and nearly equal numbers is small."""
-    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
-    model.set_weights([np.float32([[1], [-1]])])
+    model = zoo.difference()
     model.save(tmp_path / "net.keras")
-    large = RNG.uniform(0, 1000, 100)
-    x = np.stack([large, large + RNG.normal(0, 10, 100)], axis=1).astype("float32")
+    x = zoo.nearly_equal(RNG, 100)
     np.save(tmp_path / "net.samples.npy", x)
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr

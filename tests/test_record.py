@@ -5,16 +5,15 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import (
-    REPOSITORY,
     SUFFIXES,
     assert_clear_error,
     converted,
+    in_node,
     record_of,
     save_function,
     save_line,
@@ -383,9 +382,7 @@ def test_the_page_takes_and_refuses_the_same_records(device):
     for name in OTHERS:
         OTHERS[name](cases.setdefault(f"version {name}", copy.deepcopy(whole)))
     (device / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
-    shutil.copy(REPOSITORY / "browser/check.js", device / "check.mjs")
-    (device / "all.mjs").write_text(
-        """
+    code = """
         import { readFileSync } from "node:fs";
         import { FORMAT, requireConsistent, runsOf, variantOf } from "./check.mjs";
         const found = { FORMAT };
@@ -400,11 +397,8 @@ def test_the_page_takes_and_refuses_the_same_records(device):
           }
         }
         console.log(JSON.stringify(found));
-        """,
-        encoding="utf-8",
-    )
-    process = subprocess.run(["node", "all.mjs"], cwd=device, capture_output=True, check=True)
-    found = json.loads(process.stdout)
+        """
+    found = in_node(device, code)
     assert found.pop("FORMAT") == record.FORMAT
     for name in ["whole", "more"]:
         assert found.pop(name) == "full integer: inputs,outputs,tolerance"

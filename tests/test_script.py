@@ -302,6 +302,9 @@ def test_cells_run_in_any_console(pipeline, tmp_path, module, argv):
 def test_commands_can_be_pasted(monkeypatch):
     pasted = "python -m litecheck convert 'my net.keras'"
     assert program.command("convert", "my net.keras") == pasted
+    monkeypatch.setattr(program, "in_notebook", lambda: True)
+    assert program.again() == "run this cell again"
+    monkeypatch.setattr(program, "in_notebook", lambda: False)
     for argv, command in [
         (["/x/litecheck/__main__.py", "convert", "my net.keras"], pasted),
         (["/x/bin/litecheck", "convert", "my net.keras"], pasted),

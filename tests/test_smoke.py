@@ -71,8 +71,8 @@ def test_an_own_model(tmp_path):
         process = run(*command, cwd=tmp_path)
         assert process.returncode == 0, process.stderr
         if command[0] == "convert":
-            figure = table(process.stdout)["full integer"]["figure"]
-    assert f"accuracy {figure} on 100 of 100 samples" in process.stdout
+            metric = table(process.stdout)["full integer"]["metric"]
+    assert f"accuracy {metric} on 100 of 100 samples" in process.stdout
 
 
 def test_a_clear_error(tmp_path):

@@ -113,6 +113,19 @@ def odd_names():
     return keras.Model([left, right], [layers.Dense(2)(both), layers.Dense(3)(right)])
 
 
+def difference():
+    """Return a model that 8 bits do not hold: the difference of what `nearly_equal` returns."""
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
+    model.set_weights([np.float32([[1], [-1]])])
+    return model
+
+
+def nearly_equal(rng, count):
+    """Return pairs of large and nearly equal numbers, float32 (count, 2)."""
+    large = rng.uniform(0, 1000, count)
+    return np.stack([large, large + rng.normal(0, 10, count)], axis=1).astype("float32")
+
+
 RECURRENT = ["lstm", "gru", "words"]
 MODELS = {
     function.__name__: function
