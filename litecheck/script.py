@@ -155,13 +155,14 @@ def _report(
     trace: TracebackType | None,
 ) -> None:
     """Print an exception: one that the user can fix in its own words, any other with its trace."""
-    file, remedy = _unreadable(trace, reads), f"Make it again with: {made_by}"
+    file, remedy = _unreadable(trace, reads), f"it again with: {made_by}"
     if issubclass(kind, ModuleNotFoundError):
         print(f"{program}: {brief(error)}: run pip install {install}", file=sys.stderr)
     elif file and not issubclass(kind, Failure):
-        print(f"{program}: {file} cannot be read: {brief(error)}\n{remedy}", file=sys.stderr)
+        reason = f"{file} cannot be read: {brief(error)}"  # or the call has a slip
+        print(f"{program}: {reason}\nIf the file is damaged, make {remedy}", file=sys.stderr)
     elif isinstance(error, Unreadable) and made_by:
-        print(f"{program}: {error.reason}\n{remedy}", file=sys.stderr)
+        print(f"{program}: {error.reason}\nMake {remedy}", file=sys.stderr)
     elif issubclass(kind, Failure | OSError):
         print(f"{program}: {error}", file=sys.stderr)
     else:
