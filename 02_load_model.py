@@ -103,5 +103,5 @@ picture  # a notebook shows it
 # - `seed = 2` in stage 1, then run this again: every weight differs, and the predictions are those
 #   that stage 1 printed this time. Set it back to 1 and run both, before you go on.
 # - `rankdir="LR"` in the last cell: the graph runs from left to right.
-# - Call the signature with `test_input.astype("float64")`: it refuses, because it "was expected to
-#   be a float tensor but is a double tensor". A signature converts nothing.
+# - Call the signature with `tf.constant(test_input.astype("float64"))`: it refuses, because it "was
+#   expected to be a float tensor but is a double tensor". A signature converts nothing.

@@ -98,9 +98,9 @@ check.add("dynamic range", converter.convert(), "saved_model/my_model.dynamic.tf
 # %% [markdown]
 # ## Full-integer quantization
 #
-# Everything is int8, input and output too, so a processor without floating point can run it. The
-# ranges are fixed now: the converter runs the model on a **representative dataset**, and notes the
-# smallest and the largest number that each value takes. What is outside will be clipped.
+# Weights and values are int8, and biases int32, so a processor without floating point can run it.
+# The ranges are fixed now: the converter runs the model on a **representative dataset**, and notes
+# the smallest and the largest number that each value takes. What is outside will be clipped.
 
 
 # %%
@@ -145,9 +145,9 @@ pictures.graphs(contents, "saved_model/my_model.graphs.png")  # a notebook shows
 # %% [markdown]
 # ## 256 steps
 #
-# Eight bits are 256 integers $q$: $\text{real} = \text{scale} \cdot (q - \text{zero point})$. The
-# input range is 0 to 199: the largest sample is 199, and the range must include 0. So the scale is
-# 199 / 255, and the zero point -128. A value between two steps is rounded to the nearer one.
+# Eight bits can store 256 integers $q$: $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
+# The input range is 0 to 199: the largest sample is 199, and the range must include 0. So the scale
+# is 199 / 255, and the zero point -128. A value between two steps is rounded to the nearer one.
 
 # %%
 given = contents["full integer"].inputs[0]
@@ -172,4 +172,4 @@ pictures.save(figure, "saved_model/my_model.variants.png")
 # - `samples = np.arange(0, 600, 6, dtype="float32")[:, None]`: x = 500 is no longer clipped, but
 #   256 steps reach three times as far. One is 233 instead of 78, and the largest error 339.
 # - `Dense(1024)` in stage 1: float16 takes 63%, and dynamic range *more*, 166%, because each of the
-#   1,024 units has its own scale and zero point. Undo it, and run both stages again.
+#   1,024 units has its own scale and zero point. Undo both, and run the stages again.

@@ -7,7 +7,7 @@ TensorFlow Lite until 2024. It has no training, no Keras and no graph in Python:
 into memory, plans a place for each tensor, and runs the operations in order.
 
 `tf.lite.Interpreter` is deprecated and brings all of TensorFlow along. The same class is now in the
-package `ai-edge-litert`, so this file runs on a device that has only that, with `litecheck/` and
+package `ai-edge-litert`, so this script runs on a device that has only that, with `litecheck/` and
 `saved_model/` beside it.
 """
 
@@ -32,8 +32,8 @@ interpreter.allocate_tensors()
 # %% [markdown]
 # ## What the model takes and returns
 #
-# Each tensor has a name, a place in memory (`index`), a shape and a dtype. In `shape_signature`, -1
-# is a size that may vary: the number of samples. `shape` is the size that is allocated now.
+# Each tensor has a name, a number (`index`) by which it is set and read, a shape and a dtype. In
+# `shape_signature`, -1 is a size that may vary: the number of samples. `shape` is allocated now.
 
 # %%
 import pprint
@@ -127,8 +127,8 @@ for path in files:
 # | runs on | choose | because |
 # |---|---|---|
 # | a processor with floating point | float32 | exact |
-# | the same, to save bytes | dynamic range | a quarter of them, and no samples are needed |
-# | the same, to save time | full integer | half of it, for MobileNetV2 |
+# | the same, to save bytes | dynamic range | a quarter of the bytes, and no samples are needed |
+# | the same, to save time | full integer | half the time, for MobileNetV2 |
 # | a phone's GPU | float16 | half of the bytes, and most GPUs compute in float16 anyway |
 # | an integer-only chip, a microcontroller | full integer | no floating point, little room |
 # | a browser | dynamic range | LiteRT.js refuses int8 inputs |

@@ -30,15 +30,15 @@ def convert(
     Args:
         model: a Keras model, the path of a Keras archive, or the directory of a SavedModel.
         name: the path, without suffix, after which the files are named: NAME.tflite,
-            NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite and NAME.check.json. By default
-            that of the model.
+            NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite, where eight bits lose much
+            NAME.int16.tflite, NAME.check.json and NAME.variants.png. By default that of the model.
         samples: typical inputs, samples first, of the shape and dtype that the model takes: an
             array, a dict of arrays by the names of several inputs, or a `.npy` or `.npz` file. They
             calibrate full-integer quantization. By default `NAME.samples.npy` beside a model that
             has a path; without samples there is no full-integer variant.
         test: a test set: a pair of inputs and labels, or a `.npz` file with the arrays `inputs` and
             `labels`. By default `NAME.test.npz` beside a model that has a path.
-        signature: which of a SavedModel's signatures.
+        signature: which of a SavedModel's signatures; by default the only one or serving_default.
         batch: fixes how many samples a run takes.
 
     Returns:
@@ -46,7 +46,7 @@ def convert(
 
     Raises:
         Failure: the model cannot be loaded or converted, samples do not fit it, or the float32 file
-            computes something else. Nothing is written then.
+            returns other outputs. Nothing is written then.
 
     Example:
         >>> check = litecheck.convert(model, "digits", samples=x_train, test=(x_test, y_test))

@@ -33,12 +33,16 @@ def parser() -> Parser:
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     look = commands.add_parser("look", help="print what is in a model, and draw it")
-    look.add_argument("model", help="a Keras archive, a SavedModel directory, or a .tflite file")
+    look.add_argument(
+        "model", metavar="MODEL", help="a Keras archive, a SavedModel directory, or a .tflite file"
+    )
 
     convert = commands.add_parser(
         "convert", help="convert a model to every variant, and check each"
     )
-    convert.add_argument("model", help="a Keras archive (.keras, .h5) or a SavedModel directory")
+    convert.add_argument(
+        "model", metavar="MODEL", help="a Keras archive (.keras, .h5) or a SavedModel directory"
+    )
     convert.add_argument(
         "--samples", metavar="FILE", help="typical inputs, .npy or .npz (default: NAME.samples.npy)"
     )
@@ -63,15 +67,15 @@ def parser() -> Parser:
 
 
 def requirements() -> str:
-    """Return what `pip install` needs for conversions: as this package's metadata says, if it has.
+    """Return what `pip install` needs for conversions, from this package's metadata.
 
     The directory alone, without `pip install`, has none.
     """
     try:
         needed = importlib.metadata.requires("litecheck") or []
     except importlib.metadata.PackageNotFoundError:
-        return "-r requirements.txt"
-    return script.joined([each.split(";")[0] for each in needed if "extra" in each])
+        return "tensorflow keras pydot graphviz matplotlib"
+    return " ".join(each.split(";")[0].strip() for each in needed if "extra" in each)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def require_file(path: str) -> None:
 def stem(path: str) -> str:
     """Return a model's path without suffix: what is made of the model is named after it.
 
-    A directory that is given as `.` or `..` has its name, and what is made lies beside it.
+    A directory that is given as `.` or `..` has its name, and what is made is saved beside it.
     """
     if is_archive(path):
         return os.path.splitext(path)[0]
@@ -150,7 +150,7 @@ def sha256(content: bytes) -> str:
 
 
 def identity(path: str) -> tuple[str, str]:
-    """Return the file that is another one after every training, and its SHA-256.
+    """Return the file that changes with every training, and its SHA-256.
 
     Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12, else the index of its
     variables, which has a checksum of each. Times of files would not do: copies and checkouts

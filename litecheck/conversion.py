@@ -24,7 +24,7 @@ def convert(
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
 
-    Samples and a test set that lie beside the model are found.
+    Samples and a test set beside the model are found.
     """
     model = artifacts.as_text(model)
     opened = models.load(model, artifacts.as_text(name), signature, batch)
@@ -51,7 +51,7 @@ def _add(check: Check, variant: str, path: str) -> None:
     """Convert a model to a variant, and add it to the table; say why where that cannot be done.
 
     Raises:
-        Failure: float32 cannot be converted, or computes something else.
+        Failure: float32 cannot be converted, or returns other outputs.
     """
     try:
         if "int" in variant:

@@ -30,7 +30,7 @@ class Model(NamedTuple):
     Attributes:
         path: what was given, for messages.
         name: what is made of the model is named after this path.
-        identity: the file that is another one after every training, and its SHA-256; None and None
+        identity: the file that changes with every training, and its SHA-256; None and None
             for a model in memory.
         source: the `Source` that is converted.
         reference: the `Reference` whose outputs count.
@@ -249,7 +249,7 @@ def way_out(source: Source, reason: str) -> str:
 
 
 def hint(model: Model) -> str:
-    """Return what may help where the float32 file computes something else, or ""."""
+    """Return what may help where the float32 file returns other outputs, or ""."""
     if model.source.path != model.path:
         return f"{model.source.path} may be of another training: make both of one model"
     if any(None in input.shape[1:] for input in model.source.inputs.values()):
@@ -524,7 +524,7 @@ def signature_source(
 
     Args:
         path: what was given.
-        directory: where the SavedModel lies.
+        directory: where the SavedModel is.
         loaded: the loaded SavedModel.
         function: its signature.
         key: the signature's key.
@@ -562,7 +562,7 @@ def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, s
     """Load a SavedModel and choose its signature.
 
     Returns:
-        Where it lies: the given directory, or a frozen copy; the loaded object, which keeps such a
+        Where it is: the given directory, or a frozen copy; the loaded object, which keeps such a
         copy; the signature and its key.
     """
     directory = artifacts.stem(path)

@@ -346,7 +346,7 @@ def compare(path: str) -> str:
         path: a `.tflite` file.
 
     Raises:
-        Failure: this device, or this file, computes something else.
+        Failure: this device, or this file, returns other outputs.
     """
     recorded = read(path)
     note = "".join(f"{line}\n" for line in [changed(path)] if line)
@@ -369,10 +369,10 @@ def compare(path: str) -> str:
 
 
 def _different(path: str, recorded: Recorded, reason: str) -> str:
-    """Return the message for a file or a device that computes something else."""
+    """Return the message for a file or a device that returns other outputs."""
     with open(path, "rb") as file:
         same = artifacts.sha256(file.read()) == recorded.sha256
-    what = f"{path}: this {'device' if same else 'file'} computes something else than the trained"
+    what = f"{path}: this {'device' if same else 'file'} returns other outputs than the trained"
     version = importlib.metadata.version("ai-edge-litert")
     way_out = f"The file is the one that was checked: report it, with ai-edge-litert {version}"
     return f"{what} model: {reason}\n{way_out if same else changed(path)}"

@@ -31,7 +31,7 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
         test: a test set, a `.npz` file.
 
     Raises:
-        Failure: LiteRT refuses the file or its inputs, or it computes something else than the
+        Failure: LiteRT refuses the file or its inputs, or it returns other outputs than the
             trained model.
     """
     artifacts.require_tflite(path)

@@ -35,7 +35,8 @@ class Samples(NamedTuple):
     """Inputs of a model, divided into runs.
 
     Attributes:
-        source: the file that they come from, "samples" for arrays; None if they are random.
+        source: the file that they come from, `ARRAYS` or "the test set" for
+            arrays; None if they are random.
         total: how many samples there are.
         runs: the inputs of each run: dicts from names to arrays of the inputs' shapes and dtypes.
         ids: the numbers of the samples of each run among all: a list of lists.

@@ -108,7 +108,7 @@ def brief(error: object) -> str:
 def start(
     reads: Collection[str] = (),
     made_by: str = "",
-    install: str = "-r requirements.txt",
+    install: str = ".[convert]",
     program: str = "",
 ) -> None:
     """Begin a script or a command: from now on it is quiet, and ends well on errors and on Ctrl-C.
@@ -119,7 +119,7 @@ def start(
     Args:
         reads: the files and directories that a script reads.
         made_by: the command that makes them.
-        install: what `pip install` needs when a package is missing.
+        install: what `pip install` needs when a package is missing, words without spaces in them.
         program: the name of a command, which has read its arguments itself; a script takes none.
 
     Raises:
@@ -157,7 +157,8 @@ def _report(
     """Print an exception: one that the user can fix in its own words, any other with its trace."""
     file, remedy = _unreadable(trace, reads), f"it again with: {made_by}"
     if issubclass(kind, ModuleNotFoundError):
-        print(f"{program}: {brief(error)}: run pip install {install}", file=sys.stderr)
+        remedy = joined(["pip", "install", *install.split()])
+        print(f"{program}: {brief(error)}: run {remedy}", file=sys.stderr)
     elif file and not issubclass(kind, Failure):
         reason = f"{file} cannot be read: {brief(error)}"  # or the call has a slip
         print(f"{program}: {reason}\nIf the file is damaged, make {remedy}", file=sys.stderr)
@@ -187,7 +188,7 @@ def _unreadable(trace: TracebackType | None, reads: Collection[str]) -> str | No
 
 
 class Interrupt:
-    """A program's answer to Ctrl-C: tidy up and end at once with status 130.
+    """A program's response to Ctrl-C: tidy up and end at once with status 130.
 
     TensorFlow loses about every fourth KeyboardInterrupt that is raised inside of it.
 

@@ -208,7 +208,7 @@ class Check:
             path: where to save it.
 
         Raises:
-            Failure: float32 computes something else, or was not added yet.
+            Failure: float32 returns other outputs, or was not added yet.
             ValueError: there is no such variant.
             TypeError: the content is not bytes.
         """
@@ -392,7 +392,8 @@ class Check:
                 "beyond 1%, a file cannot be judged",
             ]
         if not row.of_range <= LOUD:
-            notes.append(f"errs by {row.of_range:.0%} of a component's range: more than 5%")
+            error = short(100 * row.of_range)
+            notes.append(f"largest error {error}% of a component's range, above 5%")
         if "int" in row.variant and litert.has_floats(content):
             notes.append("some operations stay in float: not for integer-only chips")
         if len(row.metrics) > 1:

@@ -1,7 +1,7 @@
 """Which variants of a model run on a microcontroller? Each on tflite-micro, one as a C array.
 
 tflite-micro is the interpreter for boards without an operating system. It allocates nothing: all
-tensors lie in one block of memory, the arena, whose size the program gives. Here it runs on this
+tensors are in one block of memory, the arena, whose size the program gives. Here it runs on this
 computer, from the same C++ code.
 """
 
@@ -146,8 +146,8 @@ def self_test(name, recorded, inputs, outputs):
             ends = zip(("lowest", "highest"), between(expected, tolerance, tensor), strict=True)
             parts += [in_c(f"{stem}_{end}", values) for end, values in ends]
     return f"""
-// For a test at start-up: give ..._input to the model. Each number of its output must lie from
-// that of ..._lowest to that of ..._highest, or this board computes something else than the
+// For a test at start-up: give ..._input to the model. Each number of its output must be from
+// that of ..._lowest to that of ..._highest, or this board returns other outputs than the
 // trained model, whose output is ..._expected, in real numbers.
 {chr(10).join(parts)}
 """
@@ -264,8 +264,6 @@ if smallest:
     print(f"wrote {file}: {os.path.basename(path)}, the smallest that runs")
 if wrong:
     them = ", ".join(wrong)
-    raise script.Failure(
-        f"{name} computes something else here than the trained model: {them}"
-    )
+    raise script.Failure(f"{name} returns other outputs here than the trained model: {them}")
 if not smallest:
     raise script.Failure(f"no variant of {name} runs on tflite-micro")

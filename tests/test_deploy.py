@@ -118,5 +118,5 @@ def test_a_file_that_computes_something_else_ends_the_stage(warm, pipeline, tmp_
     record["runs"][3]["outputs"] = record["runs"][9]["outputs"]
     path.write_text(json.dumps(record), encoding="utf-8")
     process = warm("04_deploy_tflite.py", cwd=tmp_path)
-    assert_clear_error(process, "saved_model/my_model.tflite: this device computes something else")
+    assert_clear_error(process, "saved_model/my_model.tflite: this device returns other outputs")
     assert process.returncode == 1

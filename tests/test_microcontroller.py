@@ -132,13 +132,13 @@ def test_a_model_of_images(models, warm, tmp_path):
 
 
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
-    """Each variant; and no header is written of one that computes something else."""
+    """Each variant; and no header is written of one that returns other outputs."""
     save_line(tmp_path / "my_model.keras", 50)
     assert warm("convert", "my_model.keras", cwd=tmp_path).returncode == 0
     shutil.copy(pipeline[0] / "saved_model/my_model.check.json", tmp_path)
     process = run(SCRIPT, "my_model", cwd=tmp_path)
     assert_clear_error(
-        process, "something else here than the trained model: float32, dynamic range, full integer"
+        process, "other outputs here than the trained model: float32, dynamic range, full integer"
     )
     assert len(re.findall(r"^\w[\w ]+? +yes +\S+ +0 of 16 ", process.stdout, re.MULTILINE)) == 3
     assert process.stdout.count(", and may differ by") == 3

@@ -87,7 +87,7 @@ MESSAGES = [
     "has changed",
     "is a record of an older version",
     "is damaged",
-    "computes something else than the trained",
+    "returns other outputs than the trained",
 ]
 OTHERS = [
     "No module named",

@@ -93,7 +93,7 @@ def test_a_file_of_another_model_under_the_same_name(warm, device, other, varian
     if (variant, slope) == ("full integer", 101):
         assert process.returncode == 0
         return
-    assert_clear_error(process, "this file computes something else", "may differ by", "has changed")
+    assert_clear_error(process, "this file returns other outputs", "may differ by", "has changed")
     assert re.search(r"in run \d+, output_0 is [\d.]+ instead of [\d.]+", process.stderr)
     assert "agree" not in process.stdout
 
@@ -112,7 +112,7 @@ def test_a_file_of_another_model_under_the_same_name(warm, device, other, varian
 def test_what_devices_return_in_error(warm, device, wrong):
     (device / "my_model.tflite").write_bytes(lesson_file(wrong))
     process = warm("run", "my_model.tflite", cwd=device)
-    assert_clear_error(process, "computes something else than the trained model")
+    assert_clear_error(process, "returns other outputs than the trained model")
 
 
 def test_the_numbers_decide_and_not_the_hash(warm, device):
@@ -124,14 +124,14 @@ def test_the_numbers_decide_and_not_the_hash(warm, device):
 
 
 def test_a_device_is_blamed_where_the_file_is_the_checked_one(warm, device):
-    """As if LiteRT computed something else here: the record's expected outputs are others."""
+    """As if LiteRT returned other outputs here: the record's expected outputs are others."""
     change(
         device / "my_model.check.json",
         lambda fields: fields["runs"][3].update(outputs=fields["runs"][9]["outputs"]),
     )
     process = warm("run", "my_model.tflite", cwd=device)
     assert_clear_error(
-        process, "this device computes something else", "run 4, ", "report it, with ai-edge-litert"
+        process, "this device returns other outputs", "run 4, ", "report it, with ai-edge-litert"
     )
 
 
@@ -150,7 +150,7 @@ def test_a_device_is_blamed_where_the_file_is_the_checked_one(warm, device):
 def test_a_file_that_does_not_fit(warm, device, function, reason):
     (device / "my_model.tflite").write_bytes(lesson_file(function))
     process = warm("run", "my_model.tflite", cwd=device)
-    assert_clear_error(process, "this file computes something else", reason)
+    assert_clear_error(process, "this file returns other outputs", reason)
 
 
 def test_what_cannot_be_judged(warm, device):

@@ -80,7 +80,7 @@ def test_help_names_what_a_command_takes(warm, tmp_path, command):
 def test_tensorflow_not_installed(pipeline, step, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('no tensorflow')")
     process = run(step, cwd=pipeline[0], PYTHONPATH=str(tmp_path))
-    assert_clear_error(process, "tensorflow", "pip install -r requirements.txt")
+    assert_clear_error(process, "tensorflow", "pip install '.[convert]'")
 
 
 @pytest.mark.parametrize("command", ["look", "convert"])

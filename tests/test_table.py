@@ -135,7 +135,7 @@ def test_later_variants_are_measured(doubling, tmp_path, monkeypatch, capsys, ad
         assert "2 of 2 samples" in reason
         assert list(check.rows) == ["float32"]
         return
-    assert ("errs by 5% of a component's range: more than 5%" in out) == loud
+    assert ("largest error 5.1% of a component's range, above 5%" in out) == loud
     assert check.rows["full integer"].of_range == pytest.approx(added / 100)
     row = conftest.table(out)["full integer"]
     assert (row["time"], row["verdict"], row["dtypes"]) == ("12300", "measured", "int8")
@@ -162,7 +162,7 @@ def test_rows_are_printed_as_they_come_under_one_heading(doubling, tmp_path, mon
     add_instead(monkeypatch, check, "full integer", 7)
     row, note = capsys.readouterr().out.splitlines()
     assert row.startswith("full integer ")
-    assert note == "               errs by 7% of a component's range: more than 5%"
+    assert note == "               largest error 7.0% of a component's range, above 5%"
 
 
 def test_a_variant_that_is_tried_again(doubling, tmp_path, monkeypatch):
