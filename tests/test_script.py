@@ -46,8 +46,8 @@ def test_missing_input(tmp_path, step, missing, remedy):
     [
         ([], "required: COMMAND\nIts options: python -m litecheck --help"),
         (["fly"], "invalid choice: 'fly'"),
-        (["look"], "required: model\nIts options: python -m litecheck look --help"),
-        (["convert"], "required: model\nIts options: python -m litecheck convert --help"),
+        (["look"], "required: MODEL\nIts options: python -m litecheck look --help"),
+        (["convert"], "required: MODEL\nIts options: python -m litecheck convert --help"),
         (["convert", "m", "--fast"], "--fast\nIts options: python -m litecheck"),
         (["convert", "m", "--batch", "0"], "--batch: 0 is not a whole number of 1 or more"),
         (["run", "m.tflite", "--input"], "--input: expected one argument"),
@@ -69,8 +69,8 @@ def test_help_names_what_a_command_takes(warm, tmp_path, command):
     assert (process.returncode, process.stderr) == (0, "")
     known = {
         "": ["look", "convert", "run"],
-        "look": ["model"],
-        "convert": ["model", "--samples", "--test", "--signature", "--batch", "--output"],
+        "look": ["MODEL"],
+        "convert": ["MODEL", "--samples", "--test", "--signature", "--batch", "--output"],
         "run": ["FILE.tflite", "--input", "--test"],
     }
     assert all(word in process.stdout for word in known[command])
