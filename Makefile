@@ -134,7 +134,7 @@ book: build/book/source
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
 	rm $(foreach page,own_model check native phone microcontroller changes,build/book/texts/$(page).pot)
-	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko
+	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages.
 .PHONY: build/book/source

@@ -28,17 +28,21 @@ def whole_number(text: str) -> int:
 def parser() -> Parser:
     """Return the parser of all commands."""
     main = Parser(
-        prog="litecheck", description="Convert a model to .tflite files, check them, and run them."
+        prog="litecheck",
+        allow_abbrev=False,
+        description="Convert a model to .tflite files, check them, and run them.",
     )
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    look = commands.add_parser("look", help="print what is in a model, and draw it")
+    look = commands.add_parser(
+        "look", allow_abbrev=False, help="print what is in a model, and draw it"
+    )
     look.add_argument(
         "model", metavar="MODEL", help="a Keras archive, a SavedModel directory, or a .tflite file"
     )
 
     convert = commands.add_parser(
-        "convert", help="convert a model to every variant, and check each"
+        "convert", allow_abbrev=False, help="convert a model to every variant, and check each"
     )
     convert.add_argument(
         "model", metavar="MODEL", help="a Keras archive (.keras, .h5) or a SavedModel directory"
@@ -57,7 +61,9 @@ def parser() -> Parser:
         "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"
     )
 
-    run = commands.add_parser("run", help="run a .tflite file, and compare it with its check")
+    run = commands.add_parser(
+        "run", allow_abbrev=False, help="run a .tflite file, and compare it with its check"
+    )
     run.add_argument("file", metavar="FILE.tflite", help="the file")
     run.add_argument(
         "--input", metavar="FILE", help="its inputs, samples first: .npy or .npz (default: random)"

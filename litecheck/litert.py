@@ -224,7 +224,9 @@ class Runner:
         if shapes == getattr(self, "_shapes", None):
             return
         for name, tensor in self.inputs.items():
-            self.interpreter.resize_tensor_input(tensor["index"], shapes[name], strict=True)
+            # Once they were allocated, LiteRT forgets which sizes of texts may vary.
+            strict = np.dtype(tensor["dtype"]).kind != "S"
+            self.interpreter.resize_tensor_input(tensor["index"], shapes[name], strict=strict)
         self.interpreter.allocate_tensors()
         self._shapes = shapes
 

@@ -34,6 +34,7 @@ class Model(NamedTuple):
             for a model in memory.
         source: the `Source` that is converted.
         reference: the `Reference` whose outputs count.
+        options: those of the command that were given, as words.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Model(NamedTuple):
     identity: tuple[str | None, str | None]
     source: "Source"
     reference: "Reference"
+    options: list[str]
 
     def stem(self) -> str:
         """Return where its samples and test set are looked for: a path without suffix."""
@@ -70,8 +72,12 @@ def load(
             f"Keras computes with {keras.config.backend()} here: save the model, and convert the"
             f" archive: {script.command('convert', 'MODEL.keras')}"
         )
+    if batch is not None and (type(batch) is not int or batch < 1):
+        raise script.Failure(f"batch is {batch!r}: give a whole number of 1 or more")
     if not isinstance(model, str):
         return _of_keras(model, name, signature, batch)
+    options = ["--signature", signature] if signature else []
+    options += ["--batch", str(batch)] if batch else []
     artifacts.require_model(model)
     name = _name(name, artifacts.stem(model))
     identity = artifacts.identity(model)
@@ -81,7 +87,7 @@ def load(
             raise script.Failure(message)
         reference = KerasReference(model)
         source = keras_source(reference.keras(), model, name, batch)
-        return Model(model, name, identity, source, reference)
+        return Model(model, name, identity, source, reference, options)
     directory, loaded, function, key = _open(model, signature, name)
     served = SignatureReference(model, loaded, function, key)
     archive = f"{artifacts.stem(model)}.keras"
@@ -89,7 +95,7 @@ def load(
     if source.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
         source = keras_source(_loaded(archive), archive, name, batch, like=function)
-    return Model(model, name, identity, source, served)
+    return Model(model, name, identity, source, served, options)
 
 
 def _of_keras(
@@ -102,6 +108,9 @@ def _of_keras(
     path = f"the model {model.name}"
     if signature:
         raise script.Failure(f"{path} has no signatures: omit signature")
+    if not model.built:
+        way = "call it on an input first, or begin with keras.Input"
+        raise script.Failure(f"{path} is not built: {way}")
     if not getattr(model, "inputs", None):
         raise script.Failure(
             f'{path} has no inputs of its own: call model.export("{model.name}"), and convert that'
@@ -109,7 +118,7 @@ def _of_keras(
     reference = KerasReference(path, model)
     name = _name(name, model.name)
     source = keras_source(reference.keras(), path, name, batch)
-    return Model(path, name, (None, None), source, reference)
+    return Model(path, name, (None, None), source, reference, [])
 
 
 def _name(given: str | None, default: str) -> str:
@@ -204,8 +213,14 @@ class Source:
             )
 
 
-def way_out(source: Source, reason: str) -> str:
-    """Return what to do where a conversion is refused, from the reason in LiteRT's words."""
+def way_out(source: Source, reason: str, is_converted: bool = False) -> str:
+    """Return what to do where a conversion is refused, or LiteRT does not run what was converted.
+
+    Args:
+        source: the model.
+        reason: why, in the words of the converter or of LiteRT.
+        is_converted: whether it is LiteRT that refuses.
+    """
     stem = artifacts.stem(source.path)
     archive = f"{stem}.keras"
     give = f"give the archive: {script.command('convert', archive)}"
@@ -239,13 +254,18 @@ def way_out(source: Source, reason: str) -> str:
             "keras.ops.argmax needs it: leave that out of the model, and do it with NumPy",
         ),
         (
+            is_converted,
+            "LiteRT cannot run this file: is it a conversion of this model?",
+        ),
+        (
             True,
             "Move what LiteRT cannot do, such as the preprocessing of text, out of the model and"
             " convert the rest",
         ),
     ]
     way = next(way for applies, way in ways if applies)
-    return f"{source.path} cannot be converted: {reason}. {way}"
+    refused = reason if is_converted else f"{source.path} cannot be converted: {reason}"
+    return f"{refused}. {way}"
 
 
 def hint(model: Model) -> str:

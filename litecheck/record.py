@@ -123,7 +123,8 @@ class Entry(NamedTuple):
         """Return how to convert the model again."""
         if self.fields["model"]["file"] is None:
             return "convert the model again, with litecheck.convert in your program"
-        return _convert(self.source(), self.path.removesuffix(SUFFIX))
+        options = self.fields["model"].get("options", [])
+        return _convert(self.source(), self.path.removesuffix(SUFFIX), options)
 
 
 def find(path: str) -> Entry | None:
@@ -145,7 +146,7 @@ def find(path: str) -> Entry | None:
             if ours:  # tried earlier only
                 return Entry(file, fields, None)
         elif ours and os.path.isfile(old):
-            raise script.Failure(f"{old} is a record of an older version: {_again(old)}")
+            raise script.Unreadable(f"{old} is a record of an older version", f": {_again(old)}")
     return None
 
 
@@ -159,10 +160,11 @@ def _read(file: str) -> dict[str, Any]:
         with open(file, encoding="utf-8") as content:
             fields = json.load(content)
         if fields.get("format") != FORMAT:
-            message = f"{file} is a record of another version: {_again(file)}"
-            raise script.Failure(message)
+            raise script.Unreadable(f"{file} is a record of another version", f": {_again(file)}")
         source = fields["model"]
         kinds = {type(source[key]) for key in ("file", "sha256")}
+        if not all(type(word) is str for word in source.get("options", [])):
+            raise TypeError
         if type(source["path"]) is not str or kinds not in ({str}, {type(None)}):
             raise TypeError
         thresholds = fields["original"].get("threshold", {}).values()
@@ -171,7 +173,7 @@ def _read(file: str) -> dict[str, Any]:
         if not all(type(row["file"]) is str for row in fields["variants"].values()):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise script.Failure(f"{file} is damaged: {_again(file)}") from error
+        raise script.Unreadable(f"{file} is damaged", f": {_again(file)}") from error
     return fields
 
 
@@ -182,22 +184,24 @@ def _again(file: str) -> str:
     """
     name = file.removesuffix(SUFFIX).removesuffix(OLD_SUFFIX)
     found = [*(f"{name}{end}" for end in artifacts.ARCHIVES), name]
+    options: list[str] = []
     with (
         contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
         open(file, encoding="utf-8") as content,
     ):
-        path = os.path.join(os.path.dirname(file), json.load(content)["model"]["path"])
-        found.insert(0, os.path.normpath(path))
+        model = json.load(content)["model"]
+        found.insert(0, os.path.normpath(os.path.join(os.path.dirname(file), model["path"])))
+        options = list(map(str, model.get("options", [])))
     for source in filter(artifacts.is_model, found):
-        return _convert(source, name)
+        return _convert(source, name, options)
     return f"convert the model again where it is: {script.command('convert', 'MODEL')}"
 
 
-def _convert(source: str, name: str) -> str:
-    """Return how to convert a model to the files of NAME again."""
+def _convert(source: str, name: str, options: Sequence[str]) -> str:
+    """Return how to convert a model to the files of NAME again, with options that were given."""
     same = os.path.normpath(artifacts.stem(source)) == os.path.normpath(name)
     output = [] if same else ["--output", name]
-    return f"convert the model again: {script.command('convert', source, *output)}"
+    return f"convert the model again: {script.command('convert', source, *options, *output)}"
 
 
 def threshold(path: str) -> dict[str, float]:
@@ -333,7 +337,7 @@ def read(path: str) -> Recorded | None:
         )
         recorded.require_consistent()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise script.Failure(f"{entry.path} is damaged: {entry.again()}") from error
+        raise script.Unreadable(f"{entry.path} is damaged", f": {entry.again()}") from error
     return recorded
 
 

@@ -189,7 +189,7 @@ def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Sa
 
 
 def test_set(
-    given: str | tuple[Given, Given],
+    given: str | Mapping[str, np.ndarray] | tuple[Given, Given],
     model: str,
     inputs: Mapping[str, Input],
     outputs: Sequence[str],
@@ -200,8 +200,8 @@ def test_set(
 
     Args:
         given: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
-            and `labels` stand for the only input and the only output. Or a pair of inputs and
-            labels: arrays, or dicts of them.
+            and `labels` stand for the only input and the only output. Or a dict of such arrays, or
+            a pair of inputs and labels: arrays, or dicts of them.
         model: the model's path, for the error.
         inputs: what the model takes.
         outputs: the names of the outputs.
@@ -214,7 +214,7 @@ def test_set(
     """
     source = given if isinstance(given, str) else "the test set"
     with _fitting(source, model, inputs):
-        arrays = _load(given) if isinstance(given, str) else _pair(*given)
+        arrays = _load(given) if isinstance(given, str | Mapping) else _pair(given)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
         taken, labels = (
@@ -248,11 +248,13 @@ def test_set(
     return Samples(source, max(counts.values()), runs, ids), labels
 
 
-def _pair(inputs: Given, labels: Given) -> Arrays:
-    """Return a test set of arrays as a file of one holds it."""
+def _pair(given: Sequence[Given]) -> Arrays:
+    """Return a test set of arrays as a file of one holds it; raise ValueError if it is no pair."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError("give a pair of inputs and labels: test=(x, y)")
     named: Arrays = {}
-    for name, given in [("inputs", inputs), ("labels", labels)]:
-        content = _load(given)
+    for name, part in zip(("inputs", "labels"), given, strict=True):
+        content = _load(part)
         named |= {name: content} if isinstance(content, np.ndarray) else content
     return named
 

@@ -56,9 +56,9 @@ class Failure(Exception):
 
 
 class Unreadable(Failure):
-    """A model that is missing or damaged.
+    """A model, or a record of a check, that is missing or damaged.
 
-    A script that knows the command which makes the model says that in place of what to do next.
+    A script that knows the command which makes it says that in place of what to do next.
 
     Attributes:
         reason: what is wrong.

@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
-Test = str | tuple[Given, Given]  # a file, or inputs and labels
+Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a file, arrays by name, or a pair
 
 
 class Row(NamedTuple):
@@ -76,7 +76,7 @@ def refusal(error: Exception) -> str:
     layers = set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story))
     names = sorted(layers - {"StatefulPartitionedCall"})
     if not ops:
-        return story.splitlines()[-1].rstrip(".") if story else type(error).__name__
+        return script.brief(story.splitlines()[-1]).rstrip(".") if story else type(error).__name__
     return f"LiteRT has no {', '.join(ops)}" + (f" (layer {', '.join(names)})" if names else "")
 
 
@@ -205,10 +205,11 @@ class Check:
         Args:
             variant: its name: "float32", "float16", "dynamic range", "full integer", "16-bit int".
             tflite_model: the content of the file.
-            path: where to save it.
+            path: where to save it: NAME.tflite for float32, and beside it NAME.….tflite.
 
         Raises:
-            Failure: float32 returns other outputs, or was not added yet.
+            Failure: float32 returns other outputs, or was not added yet; the path is that of
+                another variant, or not beside float32's.
             ValueError: there is no such variant.
             TypeError: the content is not bytes.
         """
@@ -221,12 +222,15 @@ class Check:
             raise TypeError(
                 f"{variant} is a {kind}, not bytes: give what converter.convert() returns"
             )
-        if variant != FIRST and not self._float32:
+        if variant == FIRST:
+            self._float32 = b""  # until this one is verified
+        elif not self._float32:
             raise script.Failure(
                 f"{variant} is not compared, because float32 was not verified: add float32 first"
             )
+        self._require_place(variant, path)
         try:
-            measured = self._measure(tflite_model)
+            measured = self._measure(bytes(tflite_model))
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
             self._refuse(variant, path, error)
             return
@@ -244,6 +248,23 @@ class Check:
         artifacts.write(path, tflite_model)
         self._keep(row, measured, tflite_model)
         self._print(row, tflite_model)
+
+    def _require_place(self, variant: str, path: str) -> None:
+        """Raise `Failure` if a path is another variant's, or one where its record is not found."""
+        suffix = artifacts.VARIANTS[FIRST].suffix
+        if variant == FIRST:
+            if not path.endswith(suffix):
+                raise script.Failure(f"{path} is not a {suffix} file's name: give {path}{suffix}")
+            return
+        name = self.rows[FIRST].path.removesuffix(suffix)
+        example = f"save it as {name}{artifacts.VARIANTS[variant].suffix}"
+        for other, row in self.rows.items():
+            if other != variant and os.path.normpath(row.path) == os.path.normpath(path):
+                raise script.Failure(f"{path} is the file of {other}, not of {variant}: {example}")
+        beside = os.path.normpath(path).startswith(f"{os.path.normpath(name)}.")
+        if not (beside and path.endswith(suffix)):
+            record_path = f"{name}{record.SUFFIX}"
+            raise script.Failure(f"{path} would have no record in {record_path}: {example}")
 
     def _measure(self, content: bytes) -> Measured:
         """Run a file on all that is compared."""
@@ -269,7 +290,8 @@ class Check:
             message = f"{path} was not written: LiteRT fails on random inputs: {reason}"
             raise script.Failure(f"{message}\n{models.give_samples(self.model)}") from error
         else:
-            raise script.Failure(models.way_out(self.model.source, reason)) from error
+            message = models.way_out(self.model.source, reason, is_converted=True)
+            raise script.Failure(f"{path} was not written: {message}") from error
 
     def _one_by_one(self, measured: Measured) -> verdict.Same:
         """Compare again, with what the model returns for one sample at a time."""
@@ -302,7 +324,7 @@ class Check:
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
         """Keep what the record needs of a variant."""
         if row.variant == FIRST:
-            self._float32 = content
+            self._float32 = bytes(content)
         self.rows[row.variant] = row
         self.left_out.pop(row.variant, None)
         self._tolerances[row.variant] = verdict.device_tolerances(
@@ -356,7 +378,7 @@ class Check:
         return [
             row.variant,
             f"{row.bytes:,}",
-            f"{row.bytes / len(self._float32):.0%}",
+            f"{row.bytes / self.rows[FIRST].bytes:.0%}",
             row.dtypes,
             short(row.error),
             f"{short(100 * row.of_range)}%",
@@ -486,6 +508,7 @@ class Check:
                 "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
                 "file": file and artifacts.relative(file, name),
                 "sha256": digest,
+                "options": model.options,
             },
             "compared_with": model.reference.words,
             "samples": {
