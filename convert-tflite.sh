@@ -13,7 +13,7 @@ if [ "${1-}" = -- ]; then shift; fi
 
 if ! command -v tflite_convert >/dev/null; then
   echo "convert-tflite.sh: tflite_convert is not on PATH. Run '. .venv/bin/activate'," \
-    "or 'pip install .[convert]'" >&2
+    "or 'pip install .[convert]' in the clone" >&2
   exit 127
 fi
 if [ ! -e "$saved_model_dir/saved_model.pb" ]; then

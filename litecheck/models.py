@@ -42,7 +42,7 @@ class Model(NamedTuple):
     identity: tuple[str | None, str | None]
     source: "Source"
     reference: "Reference"
-    options: list[str]
+    options: Sequence[str] = ()
 
     def stem(self) -> str:
         """Return where its samples and test set are looked for: a path without suffix."""
@@ -108,17 +108,15 @@ def _of_keras(
     path = f"the model {model.name}"
     if signature:
         raise script.Failure(f"{path} has no signatures: omit signature")
-    if not model.built:
-        way = "call it on an input first, or begin with keras.Input"
-        raise script.Failure(f"{path} is not built: {way}")
     if not getattr(model, "inputs", None):
-        raise script.Failure(
-            f'{path} has no inputs of its own: call model.export("{model.name}"), and convert that'
-        )
+        way = f'call it on an input, then model.export("{model.name}"), and convert that'
+        if isinstance(model, keras.Sequential):
+            way = "begin it with keras.Input, or call it on an input"
+        raise script.Failure(f"{path} has no inputs of its own: {way}")
     reference = KerasReference(path, model)
     name = _name(name, model.name)
     source = keras_source(reference.keras(), path, name, batch)
-    return Model(path, name, (None, None), source, reference, [])
+    return Model(path, name, (None, None), source, reference)
 
 
 def _name(given: str | None, default: str) -> str:

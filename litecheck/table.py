@@ -508,7 +508,7 @@ class Check:
                 "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
                 "file": file and artifacts.relative(file, name),
                 "sha256": digest,
-                "options": model.options,
+                "options": list(model.options),
             },
             "compared_with": model.reference.words,
             "samples": {

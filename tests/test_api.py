@@ -494,7 +494,11 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("given", "options", "phrase"),
     [
-        (lambda: Subclassed(name="sub"), {}, 'call model.export("sub"), and convert that'),
+        (
+            lambda: Subclassed(name="sub"),
+            {},
+            'call it on an input, then model.export("sub"), and convert that',
+        ),
         (lambda: own("a layer"), {"signature": "x"}, "the model own has no signatures"),
         (lambda: layers.Dense(2), {}, "give a keras.Model, or a path"),
         (
@@ -521,7 +525,8 @@ def test_a_model_in_memory_says_so(here, model, capsys):
     assert "To measure accuracy, give a test set: test=(x, y)\n" in out
     assert list(check.left_out) == ["full integer"]
     record = record_of(here / "digits.check.json")
-    assert record["model"] == {"path": "digits", "file": None, "sha256": None}
+    source = {"path": "digits", "file": None, "sha256": None, "options": []}
+    assert record["model"] == source
     Path("digits.tflite").write_bytes(Path("digits.quant.tflite").read_bytes())
     process = run("run", "digits.tflite", cwd=here)
     assert "convert the model again, with litecheck.convert in your program" in process.stdout
@@ -603,3 +608,78 @@ def test_a_program_that_calls_it_stays_as_it_is(here):
     assert process.returncode == 0, process.stderr
     assert "begin\nend\n" in process.stderr
     assert not list(here.glob(".new-*"))
+
+
+class Texts(tf.Module):
+    """Two signatures: one takes texts in a batch that varies."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="t")])
+    def texts(self, t):
+        return {"same": t}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+    def twice(self, x):
+        return {"y": 2 * x}
+
+
+def test_texts_run_one_by_one_and_together(here):
+    module = Texts()
+    tf.saved_model.save(module, "texts", signatures={"texts": module.texts})
+    np.save("texts.samples.npy", np.array([b"a", b"bcd", b""] * 4))
+    assert litecheck.convert("texts").rows["float32"].verdict == "verified"
+
+
+def test_what_is_to_be_converted_again_has_its_options(here):
+    module = Texts()
+    signatures = {"texts": module.texts, "twice": module.twice}
+    tf.saved_model.save(module, "both", signatures=signatures)
+    litecheck.convert("both", "out/two", signature="twice", batch=4)
+    Path("out/two.tflite").write_bytes(Path("out/two.quant.tflite").read_bytes())
+    out = run("run", "out/two.tflite", cwd=here).stdout
+    words = "convert both --signature twice --batch 4 --output out/two"
+    assert f"convert the model again: python -m litecheck {words}\n" in out
+    assert run(*words.split(), cwd=here).returncode == 0
+    assert "again" not in run("run", "out/two.tflite", cwd=here).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("k.tflite", "is the file of float32, not of float16: save it as k.quant.tflite"),
+        ("./k.tflite", "is the file of float32"),
+        ("other.tflite", "would have no record in k.check.json: save it as k.quant.tflite"),
+        ("sub/k.quant.tflite", "would have no record"),
+    ],
+)
+def test_a_file_in_the_place_of_another(here, model, path, reason):
+    check = litecheck.Check(model)
+    directory = check.model.source.directory
+    content = tf.lite.TFLiteConverter.from_saved_model(directory).convert()
+    check.add("float32", content, "k.tflite")
+    with pytest.raises(litecheck.Failure, match=reason):
+        check.add("float16", content, path)
+    assert list(check.rows) == ["float32"]
+    assert Path("k.tflite").read_bytes() == content
+
+
+def test_after_a_wrong_float32_the_gate_is_closed(here, model):
+    check = litecheck.Check(model)
+    directory = check.model.source.directory
+    content = tf.lite.TFLiteConverter.from_saved_model(directory).convert()
+    check.add("float32", content, "k.tflite")
+    with pytest.raises(litecheck.Failure, match="LiteRT cannot run this file"):
+        check.add("float32", b"no model", "k.tflite")
+    with pytest.raises(litecheck.Failure, match="add float32 first"):
+        check.add("float16", content, "k.quant.tflite")
+
+
+@pytest.mark.parametrize("test", [np.ones((5, 3)), (1, 2, 3), (np.ones((5, 3)),)])
+def test_a_test_set_that_is_no_pair(here, model, test):
+    with pytest.raises(litecheck.Failure, match=r"give a pair of inputs and labels: test=\(x, y\)"):
+        litecheck.convert(model, test=test)
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, 2.0, "2"])
+def test_a_batch_that_is_no_number_of_samples(here, model, batch):
+    with pytest.raises(litecheck.Failure, match="give a whole number of 1 or more"):
+        litecheck.convert(model, batch=batch)

@@ -86,6 +86,7 @@ MESSAGES = [
     "expected labels that are",
     "has changed",
     "is a record of an older version",
+    "is a record of another version",
     "is damaged",
     "returns other outputs than the trained",
 ]

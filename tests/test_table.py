@@ -203,7 +203,8 @@ def test_the_record(doubling, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "saved models/double.check.json\n"
     record = conftest.record_of(tmp_path / "models/double.check.json")
     assert record["format"] == 1
-    assert record["model"] == {"path": "double.keras", "file": "double.keras", "sha256": "12ab"}
+    source = {"path": "double.keras", "file": "double.keras", "sha256": "12ab", "options": []}
+    assert record["model"] == source
     assert record["compared_with"] == "the double"
     assert record["samples"] == {"file": "../x.npy", "of": 2, "compared": 2, "calibrated": 2}
     assert record["variants"]["float16"] == {
