@@ -34,7 +34,7 @@ def clone(pipeline, tmp_path):
 def make(clone, *arguments, python=sys.executable):
     """Run make in the clone and return its process."""
     return subprocess.run(
-        ["make", *arguments],
+        ["make", "--no-print-directory", *arguments],  # as `make test` is one too
         cwd=clone,
         env=os.environ | {"PYTHON": python, "MAKEFLAGS": ""},
         capture_output=True,
