@@ -319,8 +319,20 @@ def line_of(slope):
     return model
 
 
-@pytest.mark.parametrize("damage", ["format", "old", "damaged", "changed"])
-@pytest.mark.parametrize("kind", ["archive", "SavedModel", "both", "elsewhere"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("archive", "format"),
+        ("archive", "damaged"),
+        ("SavedModel", "old"),
+        ("SavedModel", "changed"),
+        ("both", "format"),
+        ("both", "damaged"),
+        ("elsewhere", "old"),
+        ("elsewhere", "damaged"),
+        ("elsewhere", "changed"),
+    ],
+)
 def test_the_command_to_convert_again_works(warm, tmp_path, kind, damage):
     """It is tried as it is printed; then the file agrees, and nothing is said any more."""
     model, given, name = line_of(3), "net", "net"
