@@ -1,10 +1,8 @@
 """How does a model become files? The command `convert`, and `litecheck.convert`."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from litecheck import artifacts, models, samples, script
@@ -86,10 +84,5 @@ def _converter(check: Check, variant: str) -> tf.lite.TFLiteConverter:
         converter.target_spec.supported_ops = [WIDE, OPTIONS.TFLITE_BUILTINS]
         converter.inference_input_type = converter.inference_output_type = tf.int16
     if "int" in variant:
-        converter.representative_dataset = lambda: _dataset(check.calibrating)
+        converter.representative_dataset = lambda: iter(check.calibrating.runs)
     return converter
-
-
-def _dataset(given: samples.Samples) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the inputs of each run: a dict from their names to arrays."""
-    yield from given.runs

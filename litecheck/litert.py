@@ -199,6 +199,7 @@ class Runner:
         self.interpreter = Interpreter(**place, experimental_preserve_all_tensors=keep_tensors)
         self.inputs, self.outputs = names(self.interpreter)
         self.seconds = 0.0
+        self._shapes: dict[str, tuple[int, ...]] | None = None  # for which memory is planned
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the file on the inputs of one run, real numbers by name; return the outputs.
@@ -221,7 +222,7 @@ class Runner:
 
     def _allocate(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Plan memory for inputs of these shapes, unless it is planned already."""
-        if shapes == getattr(self, "_shapes", None):
+        if shapes == self._shapes:
             return
         for name, tensor in self.inputs.items():
             # Once they were allocated, LiteRT forgets which sizes of texts may vary.

@@ -21,7 +21,7 @@ BRANCHES = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCa
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
-Change = Callable[[np.ndarray], np.ndarray]
+Call = Callable[[Arrays], dict[str, tf.Tensor]]
 
 
 class Model(NamedTuple):
@@ -43,6 +43,10 @@ class Model(NamedTuple):
     source: "Source"
     reference: "Reference"
     options: Sequence[str] = ()
+
+    def is_in_memory(self) -> bool:
+        """Return whether it is a Keras model, and no file."""
+        return self.identity[0] is None
 
     def stem(self) -> str:
         """Return where its samples and test set are looked for: a path without suffix."""
@@ -286,7 +290,7 @@ def give_samples(model: Model) -> str:
 
 
 def _samples_of(model: Model) -> str:
-    if model.identity == (None, None):
+    if model.is_in_memory():
         return "samples=x"
     return f"--samples FILE, or {model.stem()}.samples.npy"
 
@@ -307,49 +311,35 @@ class Reference:
 
     words = ""
     joinable = False  # whether several runs can be joined into one call
-    has_weights = True
 
     def __init__(self, path: str) -> None:
         """Take the path."""
         self.path = path
 
-    def outputs(
-        self, given: samples.Samples, seed: int = 0, together: int = 32
-    ) -> Iterator[Arrays]:
+    def outputs(self, given: samples.Samples, together: int = 32) -> Iterator[Arrays]:
         """Yield what the model returns: its outputs of each run by name.
 
         Args:
             given: the inputs.
-            seed: 0 for the true outputs. Other seeds change the last bits of all weights: each
-                number by a millionth of itself, normally distributed; the negative of a seed makes
-                the opposite changes. Where there are no weights, the inputs change.
             together: how many samples of several runs may be joined into one call, where the batch
                 varies. A model that looks across its batch is right with 1 only.
 
         Raises:
             Failure: an output is NaN, or the model fails on these inputs.
         """
-        noise = np.random.default_rng(abs(seed))
         most = together if self.joinable else 1
-        with self.changed(lambda array: _nudged(array, seed, noise)) as call:
-            for portion in script.counted(given.portions(most), f"running {self.words}"):
-                runs = portion.runs
-                if seed and not self.has_weights:
-                    runs = [
-                        {name: _nudged(array, seed, noise) for name, array in run.items()}
-                        for run in runs
-                    ]
-                rows: Iterator[Arrays]
-                try:
-                    rows = iter(_call(call, runs))
-                except (tf.errors.OpError, ValueError) as error:
-                    if len(runs) == 1:
-                        raise script.Failure(self._rejects(portion, error)) from error
-                    rows = self.outputs(portion, seed, together=1)  # names the sample
-                for ids, row in zip(portion.ids, rows, strict=True):
-                    if not seed:
-                        self._require_numbers(row, ids[0], given.source)
-                    yield row
+        call = self.function()
+        for portion in script.counted(given.portions(most), f"running {self.words}"):
+            rows: Iterator[Arrays]
+            try:
+                rows = iter(outputs_of(call, portion.runs))
+            except (tf.errors.OpError, ValueError) as error:
+                if len(portion.runs) == 1:
+                    raise script.Failure(self._rejects(portion, error)) from error
+                rows = self.outputs(portion, together=1)  # names the sample
+            for ids, row in zip(portion.ids, rows, strict=True):
+                self._require_numbers(row, ids[0], given.source)
+                yield row
 
     def _require_numbers(self, row: Arrays, sample: int, source: str | None) -> None:
         """Raise `Failure` if an output is NaN."""
@@ -368,8 +358,8 @@ class Reference:
         place = f"sample {given.ids[0][0]} of {given.source}" if given.source else "random inputs"
         return f"{self.path} itself fails on {place}: {reason}"
 
-    def changed(self, change: Change) -> contextlib.AbstractContextManager[Any]:
-        """Yield a function of a run's inputs that computes with changed weights."""
+    def function(self) -> Call:
+        """Return the model as a function of a run's inputs."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -388,7 +378,6 @@ class KerasReference(Reference):
         self._model = self._given
         ends = [*keras.tree.flatten(archives.inputs(self.keras())), *self.keras().outputs]
         self.joinable = all(end.shape[:1] == (None,) for end in ends)
-        self.has_weights = any("float" in str(each.dtype) for each in self.keras().variables)
 
     def keras(self) -> keras.Model:
         """Return the model, loaded if it must be."""
@@ -396,15 +385,12 @@ class KerasReference(Reference):
             self._model = _loaded(self.path)
         return self._model
 
-    @contextlib.contextmanager
-    def changed(self, change: Change) -> Iterator[Any]:
-        """Yield a function of a run's inputs that computes with changed weights."""
+    def function(self) -> Call:
+        """Return the model as a function of a run's inputs."""
         model = self.keras()
-        weights = [
-            [tf.constant(change(array)) for array in side] for side in archives.weights(model)
-        ]
+        weights = [[tf.constant(array) for array in side] for side in archives.weights(model)]
         names = input_names(model)
-        yield lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
+        return lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
 
     def release(self) -> None:
         """Let go of a model that was loaded."""
@@ -420,22 +406,12 @@ class SignatureReference(Reference):
         self._loaded = loaded
         self.words = f"the SavedModel's signature {key}"
         self._function = function
-        self.has_weights = any(variable.dtype.is_floating for variable in function.variables)
 
-    @contextlib.contextmanager
-    def changed(self, change: Change) -> Iterator[Any]:
-        """Yield a function of a run's inputs that computes with changed weights."""
-        variables = self._function.variables
-        before = [variable.numpy() for variable in variables]
-        try:
-            for variable, array in zip(variables, before, strict=True):
-                variable.assign(change(array))
-            yield lambda run: self._function(
-                **{name: tf.constant(array) for name, array in run.items()}
-            )
-        finally:
-            for variable, array in zip(variables, before, strict=True):
-                variable.assign(array)
+    def function(self) -> Call:
+        """Return the signature as a function of a run's inputs."""
+        return lambda run: self._function(
+            **{name: tf.constant(array) for name, array in run.items()}
+        )
 
 
 def keras_source(
@@ -705,8 +681,13 @@ def _input(spec: tf.TensorSpec) -> samples.Input:
     return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
 
 
-def _call(function: Any, runs: Sequence[Arrays]) -> list[Arrays]:
-    """Return a function's outputs for runs that are joined into one call, a dict for each."""
+def outputs_of(function: Call, runs: Sequence[Arrays]) -> list[Arrays]:
+    """Return a function's outputs for runs that are joined into one call, a dict for each.
+
+    Raises:
+        ValueError: it does not return an output for each sample.
+        tf.errors.OpError: the function fails on these inputs.
+    """
     if len(runs) == 1:
         return [{name: np.asarray(tensor) for name, tensor in function(runs[0]).items()}]
     joined = samples.joined(runs)
@@ -716,11 +697,3 @@ def _call(function: Any, runs: Sequence[Arrays]) -> list[Arrays]:
         raise ValueError("it does not return an output for each sample")
     parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
     return [{name: parts[name][index] for name in parts} for index in range(len(runs))]
-
-
-def _nudged(array: np.ndarray, seed: int, noise: np.random.Generator) -> np.ndarray:
-    """Return an array, each number of floating point changed by about a millionth of itself."""
-    if not seed or array.dtype.kind not in "fc":
-        return array
-    change = np.sign(seed) * 1e-6 * noise.standard_normal(array.shape)
-    return (array * (1 + change)).astype(array.dtype)

@@ -20,7 +20,7 @@ from litecheck import artifacts, litert, script, verdict
 
 FORMAT = 1
 SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format
-RUNS, MEGABYTE = 16, 2**20  # runs in a record at most, and their bytes
+RUNS, MEGABYTE = 100, 2**20  # runs in a record at most, and their bytes
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -59,29 +59,78 @@ def _unpack(objects: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def runs_of(
-    inputs: Sequence[Arrays], outputs: Sequence[Arrays], tolerances: Mapping[str, Sequence[Arrays]]
-) -> list[dict[str, Any]]:
-    """Return the first runs that fit into a megabyte, at least one, as objects of JSON.
+def chosen(
+    inputs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
+) -> list[int]:
+    """Return the numbers of the runs for a record: at most a hundred, at least one.
+
+    Those come first that show a class that no other has shown, then one of several samples, then
+    the others, as far as they fit into a megabyte.
 
     Args:
         inputs: those of each run by name.
         outputs: the expected ones.
-        tolerances: by variants, how far a device's outputs may be from the expected ones.
+        ids: the numbers of the samples of each run.
     """
-    runs: list[dict[str, Any]] = []
+    fewest = min(map(len, ids))
+    alone = [index for index, samples in enumerate(ids) if len(samples) == fewest]
+    several = min(
+        (index for index in range(len(ids)) if index not in {*alone}),
+        key=lambda index: len(ids[index]),
+        default=None,
+    )
+    known: set[tuple[str, int]] = set()
+    shown = []
+    for index in alone:
+        classes = _classes(outputs[index])
+        if not known.issuperset(classes):
+            shown.append(index)
+            known |= classes
+    first = [*shown[:1], *([] if several is None else [several]), *shown[1:]]
+    found: list[int] = []
     size = 0
-    for index in range(min(len(inputs), RUNS)):
-        run = {
-            "inputs": pack(inputs[index]),
-            "outputs": pack(outputs[index]),
-            "tolerance": {variant: pack(of[index]) for variant, of in tolerances.items()},
-        }
-        size += len(str(run))
-        if runs and size > MEGABYTE:
+    for index in dict.fromkeys([*first, *alone]):
+        tolerance = {name: verdict.shape_of(array) for name, array in outputs[index].items()}
+        numbers = sum(map(math.prod, tolerance.values())) * len(artifacts.VARIANTS)
+        size += len(str(pack(inputs[index]) | pack(outputs[index]))) + 16 * numbers // 3
+        if len(found) == RUNS or (found and size > MEGABYTE):
             break
-        runs.append(run)
-    return runs
+        found.append(index)
+    return sorted(found)
+
+
+def _classes(outputs: Arrays) -> set[tuple[str, int]]:
+    """Return which classes a run's outputs predict: the largest of a row, or a whole number."""
+    found: set[tuple[str, int]] = set()
+    for name, array in outputs.items():
+        if array.dtype.kind in "biu":
+            found |= {(name, int(value)) for value in np.unique(array)[:RUNS]}
+        elif array.dtype.kind == "f" and array.ndim == 2 and array.size:
+            found |= {(name, int(value)) for value in array.argmax(axis=-1)}
+    return found
+
+
+def run(
+    inputs: Arrays,
+    outputs: Arrays,
+    tolerances: Mapping[str, Arrays],
+    others: Mapping[str, Sequence[np.ndarray]],
+) -> dict[str, Any]:
+    """Return a run as an object of JSON.
+
+    Args:
+        inputs: arrays by name.
+        outputs: the expected ones.
+        tolerances: by variants, how far a device's outputs may be from the expected ones.
+        others: what outputs that are exact may be as well.
+    """
+    found: dict[str, Any] = {
+        "inputs": pack(inputs),
+        "outputs": pack(outputs),
+        "tolerance": {variant: pack(arrays) for variant, arrays in tolerances.items()},
+    }
+    ties = {name: [packed(array) for array in arrays] for name, arrays in others.items() if arrays}
+    return found | ({"others": ties} if ties else {})
 
 
 def write(name: str, fields: Mapping[str, Any]) -> str:
@@ -213,14 +262,8 @@ def threshold(path: str) -> dict[str, float]:
     return entry.fields["original"].get("threshold", {}) if entry else {}
 
 
-def changed(path: str) -> str | None:
-    """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is.
-
-    Without a record None is returned.
-    """
-    entry = find(path)
-    if not entry:
-        return None
+def _changed(path: str, entry: Entry) -> str | None:
+    """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is."""
     model, row = entry.fields["model"], entry.row()
     file = model["file"] and os.path.join(os.path.dirname(entry.path), model["file"])
     if file and os.path.isfile(file):
@@ -241,7 +284,8 @@ class Recorded(NamedTuple):
         inputs: a list with a dict for each run from inputs to arrays.
         outputs: the same of the expected outputs.
         tolerances: the same of what a device's outputs may differ by.
-        ranges: a dict from outputs to the ranges of their components.
+        others: for each run a dict from outputs that are exact to what they may be as well.
+        ranges: a dict from outputs to the ranges of their numbers.
         clear: whether these say enough to tell what is the same.
         sha256: of the file that was checked.
     """
@@ -249,6 +293,7 @@ class Recorded(NamedTuple):
     inputs: list[dict[str, np.ndarray]]
     outputs: list[dict[str, np.ndarray]]
     tolerances: list[dict[str, np.ndarray]]
+    others: list[dict[str, list[np.ndarray]]]
     ranges: dict[str, np.ndarray]
     clear: bool
     sha256: str
@@ -267,6 +312,11 @@ class Recorded(NamedTuple):
                     raise ValueError("an array of another shape")
                 if not ((reach >= 0).all() and (spans > 0).all()):
                     raise ValueError("a number that cannot be")
+        for outputs, ties in zip(self.outputs, self.others, strict=True):
+            for name, arrays in ties.items():
+                true = outputs[name]
+                if any((x.shape, x.dtype) != (true.shape, true.dtype) for x in arrays):
+                    raise ValueError("an array of another shape or kind")
         if type(self.clear) is not bool:
             raise TypeError
 
@@ -277,19 +327,18 @@ class Recorded(NamedTuple):
             for index, run in enumerate(self.inputs)
             if {name: list(array.shape) for name, array in run.items()} == shapes
         ]
-        return (
-            kept
-            and self._replace(
-                inputs=[self.inputs[index] for index in kept],
-                outputs=[self.outputs[index] for index in kept],
-                tolerances=[self.tolerances[index] for index in kept],
-            )
-            or None
+        if not kept:
+            return None
+        return self._replace(
+            inputs=[self.inputs[index] for index in kept],
+            outputs=[self.outputs[index] for index in kept],
+            tolerances=[self.tolerances[index] for index in kept],
+            others=[self.others[index] for index in kept],
         )
 
     def agreement(self, given: list[dict[str, np.ndarray]]) -> verdict.Agreement:
         """Return how a device's outputs agree."""
-        return verdict.agreement(given, self.outputs, self.tolerances, self.ranges)
+        return verdict.agreement(given, self.outputs, self.tolerances, self.others, self.ranges)
 
     def misfit(
         self, inputs: Mapping[str, litert.Tensor], outputs: Mapping[str, litert.Tensor]
@@ -323,22 +372,43 @@ def read(path: str) -> Recorded | None:
         Failure: the record is damaged, or of another format.
     """
     entry = find(path)
-    if not entry or not entry.variant or "not_written" in entry.row():
+    return entry and _recorded(entry)
+
+
+def _recorded(entry: Entry) -> Recorded | None:
+    """Return what a record holds of a file; None if the file was not tried or not written.
+
+    A tolerance is at most half of its output's range: what is beyond cannot be clear.
+    """
+    if not entry.variant or "not_written" in entry.row():
         return None
     try:
-        runs = entry.fields["runs"]
+        runs, ranges = entry.fields["runs"], _unpack(entry.fields["ranges"])
         recorded = Recorded(
             inputs=[_unpack(run["inputs"]) for run in runs],
             outputs=[_unpack(run["outputs"]) for run in runs],
             tolerances=[_unpack(run["tolerance"][entry.variant]) for run in runs],
-            ranges=_unpack(entry.fields["ranges"]),
+            others=[
+                {
+                    name: [_unpack({name: part})[name] for part in parts]
+                    for name, parts in run.get("others", {}).items()
+                }
+                for run in runs
+            ],
+            ranges=ranges,
             clear=entry.row()["clear"],
             sha256=entry.row()["sha256"],
         )
         recorded.require_consistent()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise script.Unreadable(f"{entry.path} is damaged", f": {entry.again()}") from error
-    return recorded
+    most = {name: verdict.VAGUE * array.max(initial=0.0) for name, array in ranges.items()}
+    return recorded._replace(
+        tolerances=[
+            {name: np.minimum(reach, most[name]) for name, reach in run.items()}
+            for run in recorded.tolerances
+        ]
+    )
 
 
 def compare(path: str) -> str:
@@ -352,19 +422,21 @@ def compare(path: str) -> str:
     Raises:
         Failure: this device, or this file, returns other outputs.
     """
-    recorded = read(path)
-    note = "".join(f"{line}\n" for line in [changed(path)] if line)
+    entry = find(path)
+    change = _changed(path, entry) if entry else None
+    recorded = _recorded(entry) if entry else None
+    note = f"{change}\n" if change else ""
     if not recorded:
         return f"{note}check: there is no record of this file, so nothing to compare with"
     with litert.explained(path):
         runner = litert.Runner(path)  # a new one, as a model may have a state
         reason = recorded.misfit(runner.inputs, runner.outputs)
         if reason:
-            raise script.Failure(_different(path, recorded, reason))
+            raise script.Failure(_different(path, recorded, change, reason))
         given = [runner(run) for run in script.counted(recorded.inputs, "running the check")]
     found = recorded.agreement(given)
     if found.worst and (recorded.clear or found.lost):
-        raise script.Failure(_different(path, recorded, found.worst))
+        raise script.Failure(_different(path, recorded, change, found.worst))
     line = f"{found.agreeing} of {found.of} runs agree with the trained model"
     if not recorded.clear:
         why = "rounding, or quantization, changes its outputs by too much of their range"
@@ -372,11 +444,11 @@ def compare(path: str) -> str:
     return f"{note}check: {line}, largest difference {found.of_range:.2g} of the range"
 
 
-def _different(path: str, recorded: Recorded, reason: str) -> str:
+def _different(path: str, recorded: Recorded, change: str | None, reason: str) -> str:
     """Return the message for a file or a device that returns other outputs."""
     with open(path, "rb") as file:
         same = artifacts.sha256(file.read()) == recorded.sha256
     what = f"{path}: this {'device' if same else 'file'} returns other outputs than the trained"
     version = importlib.metadata.version("ai-edge-litert")
     way_out = f"The file is the one that was checked: report it, with ai-edge-litert {version}"
-    return f"{what} model: {reason}\n{way_out if same else changed(path)}"
+    return f"{what} model: {reason}\n{way_out if same else change}"

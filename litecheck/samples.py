@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ from litecheck import script
 
 Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
 Given = str | np.ndarray | Mapping[str, np.ndarray]  # a file, an only input, or inputs by name
+Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a file, arrays by name, or a pair
 
 COMPARED, CALIBRATING = 1000, 100  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
-ALONE, MANY = 16, 100  # runs of one sample in a test set, and samples in its other runs at most
+ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
 ARRAYS = "the set of samples"  # the source of samples that were given as arrays
 
@@ -50,6 +51,24 @@ class Samples(NamedTuple):
     def part(self, start: int | None, end: int | None) -> "Samples":
         """Return some of the runs only."""
         return self._replace(runs=self.runs[start:end], ids=self.ids[start:end])
+
+    def chosen(self, runs: Sequence[int]) -> "Samples":
+        """Return the runs of these numbers only, in their order."""
+        return self._replace(
+            runs=[self.runs[index] for index in runs], ids=[self.ids[index] for index in runs]
+        )
+
+    def new_ones(self, first: Sequence[int], others: Iterable[int]) -> list[int]:
+        """Return the numbers of the first runs, and of others that hold a sample not seen before.
+
+        The run of several samples at the end repeats those of other runs.
+        """
+        found, known = list(first), {sample for index in first for sample in self.ids[index]}
+        for index in others:
+            if not known.issuperset(self.ids[index]):
+                found.append(index)
+                known.update(self.ids[index])
+        return found
 
     def size(self) -> int:
         """Return how many samples are in the runs."""
@@ -189,7 +208,7 @@ def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Sa
 
 
 def test_set(
-    given: str | Mapping[str, np.ndarray] | tuple[Given, Given],
+    given: Test,
     model: str,
     inputs: Mapping[str, Input],
     outputs: Sequence[str],

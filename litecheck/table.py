@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from litecheck import accuracy, artifacts, litert, models, record, script, verdict
-from litecheck.samples import Given, Samples, at_random, for_calibration, test_set
+from litecheck import accuracy, artifacts, litert, models, record, rounding, script, verdict
+from litecheck.samples import Given, Samples, Test, at_random, for_calibration, test_set
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
-Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a file, arrays by name, or a pair
 
 
 class Row(NamedTuple):
@@ -119,6 +118,8 @@ class Check:
         self.left_out: dict[str, tuple[str, str]] = {}
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
         self._float32, self._header = b"", False
+        self._doubts: list[str] = []  # why float32 cannot be judged
+        self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         typical = self._typical(samples)
         self.calibrating = typical.calibrating()
         compared, labels = self._compared(typical, test)
@@ -159,28 +160,64 @@ class Check:
         counts = np.cumsum([len(ids) for ids in compared.ids])
         kept = max(int((counts * size <= MEMORY).sum()), 1)
         self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
-        self._expected = self._measure_rounding(together=32)
-        outputs = accuracy.joined(self._expected.outputs, labels)
+        self._outputs = list(reference.outputs(self._samples))
+        self._recorded = record.chosen(self._samples.runs, self._outputs, self._samples.ids)
+        outputs = accuracy.joined(self._outputs, labels)
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
         shaped = accuracy.extended(outputs, labels)
         self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
         self.metrics = self._metrics_of_original(together=32)
         reference.release()
 
-    def _measure_rounding(self, together: int) -> verdict.Expected:
-        """Return the expected outputs, of a model that runs as many samples at once."""
-        reference, given = self.model.reference, self._samples
-        outputs = list(reference.outputs(given, together=together))
-        seeds = verdict.passes(outputs)
-        changed = (reference.outputs(given, seed, together) for seed in seeds)
-        return verdict.expected(outputs, changed, self.model.path, given.ids)
+    def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
+        """Compare a file's outputs with the model's, and measure how far rounding may move these.
+
+        That is measured in the runs of the record, and where a number is not within four units in
+        its last place.
+
+        Args:
+            given: the file's outputs.
+            together: how many samples of several runs the model may take at once.
+        """
+        source, samples = self.model.source, self._samples
+        measured: dict[int, dict[str, verdict.Moved]] = {}
+        self._unknown = ""
+        self._expected = self._expect(measured)
+        if verdict.compare(given, self._expected).broken:
+            return verdict.compare(given, self._expected)
+        far = verdict.beyond(given, self._expected)
+        runs = samples.new_ones(self._recorded, far)
+        try:
+            with script.quiet():
+                measured = rounding.changes(source, samples, runs, range(4), together)
+                self._expected = self._expect(measured)
+                again = verdict.beyond(given, self._expected)
+                more = (
+                    rounding.changes(source, samples, again, range(4, 8), together) if again else {}
+                )
+            both = measured.keys() & more.keys()
+            measured |= {run: verdict.again(measured[run], more[run]) for run in both}
+            self._expected = self._expect(measured) if both else self._expected
+        except Exception as error:  # what cannot be repeated can raise almost anything
+            self._unknown = f"how far rounding moves it is not known: {script.brief(error)}"
+        self._measured = samples.chosen(list(measured)).size()
+        self._doubts = self._expected.doubts()
+        same = verdict.compare(given, self._expected)
+        if same.difference and self._unknown and not same.broken:
+            self._doubts.append(self._unknown)
+            return same._replace(difference="")
+        return same
+
+    def _expect(self, measured: Mapping[int, Mapping[str, verdict.Moved]]) -> verdict.Expected:
+        """Return the expected outputs, from what coarse rounding changed in some runs."""
+        return verdict.expected(self._outputs, measured, self.model.path, self._samples.ids)
 
     def _metrics_of_original(self, together: int) -> dict[str, float]:
         """Return the metrics of the model on the whole test set."""
         rest: Iterable[dict[str, np.ndarray]] = []
         if self._rest.runs:
             rest = self.model.reference.outputs(self._rest, together=together)
-        return accuracy.metrics(self._tasks, itertools.chain(self._expected.outputs, rest))
+        return accuracy.metrics(self._tasks, itertools.chain(self._outputs, rest))
 
     def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
         """Print what files are compared with, and on which samples."""
@@ -229,13 +266,16 @@ class Check:
                 f"{variant} is not compared, because float32 was not verified: add float32 first"
             )
         self._require_place(variant, path)
+        content = bytes(tflite_model)
         try:
-            measured = self._measure(bytes(tflite_model))
+            measured = self._measure(content)
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
             self._refuse(variant, path, error)
             return
-        same = verdict.compare(measured.outputs, self._expected)
-        if variant == FIRST:
+        if variant != FIRST:
+            same = verdict.compare(measured.outputs, self._expected)
+        else:
+            same = self._measure_rounding(measured.outputs, together=32)
             # The model may look across its batch: then it is run on one sample at a time.
             same = self._one_by_one(measured) if same.difference else same
             if same.difference:
@@ -244,10 +284,10 @@ class Check:
         if same.broken:
             self.leave_out(variant, path, same.broken)
             return
-        row = self._row(variant, tflite_model, path, measured, same)
-        artifacts.write(path, tflite_model)
-        self._keep(row, measured, tflite_model)
-        self._print(row, tflite_model)
+        row = self._row(variant, content, path, measured, same)
+        artifacts.write(path, content)
+        self._keep(row, measured, content)
+        self._print(row, content)
 
     def _require_place(self, variant: str, path: str) -> None:
         """Raise `Failure` if a path is another variant's, or one where its record is not found."""
@@ -295,18 +335,20 @@ class Check:
 
     def _one_by_one(self, measured: Measured) -> verdict.Same:
         """Compare again, with what the model returns for one sample at a time."""
+        reference = self.model.reference
         with script.quiet():
-            self._expected = self._measure_rounding(together=1)
+            self._outputs = list(reference.outputs(self._samples, together=1))
             self.metrics = self._metrics_of_original(together=1)
-            self.model.reference.release()
-        return verdict.compare(measured.outputs, self._expected)
+            reference.release()
+        return self._measure_rounding(measured.outputs, together=1)
 
     def _row(
         self, variant: str, content: bytes, path: str, measured: Measured, same: verdict.Same
     ) -> Row:
         """Return the row of a variant that is sound."""
-        unclear = self._expected.unclear()[0]
-        words = ("cannot be judged" if unclear else "verified") if variant == FIRST else "measured"
+        words = "measured"
+        if variant == FIRST:
+            words = "cannot be judged" if self._doubts else "verified"
         return Row(
             variant,
             path,
@@ -318,17 +360,17 @@ class Check:
             measured.seconds,
             measured.metrics,
             words,
-            clear=not unclear and bool(same.of_range <= verdict.VAGUE),
+            clear=not (self._doubts or self._unknown) and bool(same.of_range <= verdict.VAGUE),
         )
 
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
         """Keep what the record needs of a variant."""
         if row.variant == FIRST:
-            self._float32 = bytes(content)
+            self._float32 = content
         self.rows[row.variant] = row
         self.left_out.pop(row.variant, None)
         self._tolerances[row.variant] = verdict.device_tolerances(
-            measured.outputs, self._expected, measured.scales, record.RUNS
+            measured.outputs, self._expected, measured.scales, self._recorded
         )
 
     def leave_out(self, variant: str, path: str, reason: str) -> None:
@@ -384,7 +426,7 @@ class Check:
             f"{short(100 * row.of_range)}%",
             f"{row.seconds * 1e6:.0f} us",
             *metrics,
-            row.verdict,
+            row.verdict if self._samples.source else f"{row.verdict} on random inputs",
         ]
 
     def _texts(self, row: Row) -> list[str]:
@@ -402,17 +444,13 @@ class Check:
     def _print(self, row: Row, content: bytes) -> None:
         """Print the row of a variant with its notes, and the headings above the first."""
         if not self._header:
+            print(f"rounding measured on {self._measured:,} of these samples")
             print(self._line(self._columns()))
             self._header = True
         print(self._line(self._cells(row)))
         notes = []
-        if row.verdict == "cannot be judged":
-            unclear, count, share = self._expected.unclear()
-            notes += [
-                f"rounding alone changes outputs by up to {share:.0%} of their range, in"
-                f" {unclear:,} of {count:,} components:",
-                "beyond 1%, a file cannot be judged",
-            ]
+        if row.variant == FIRST:
+            notes += self._doubts or self._expected.reservations()
         if not row.of_range <= LOUD:
             error = short(100 * row.of_range)
             notes.append(f"largest error {error}% of a component's range, above 5%")
@@ -463,9 +501,7 @@ class Check:
         """Return what the test set says in a sentence, or how to give one."""
         if not self._tasks:
             file = f"{self.model.stem()}.test.npz"
-            given = (
-                "test=(x, y)" if self.model.identity == (None, None) else f"--test FILE, or {file}"
-            )
+            given = "test=(x, y)" if self.model.is_in_memory() else f"--test FILE, or {file}"
             return f"To measure accuracy, give a test set: {given}"
         sizes = {variant: row.bytes for variant, row in self.rows.items()}
         kept = [variant for variant in sizes if not self.loses(variant)]
@@ -525,7 +561,15 @@ class Check:
             },
             "variants": self._variants(),
             "ranges": record.pack(self._expected.ranges),
-            "runs": record.runs_of(given.runs, self._expected.outputs, self._tolerances),
+            "runs": [
+                record.run(
+                    given.runs[index],
+                    self._outputs[index],
+                    {variant: of[place] for variant, of in self._tolerances.items()},
+                    self._expected.others[index],
+                )
+                for place, index in enumerate(self._recorded)
+            ],
         }
 
     def _variants(self) -> dict[str, dict[str, Any]]:

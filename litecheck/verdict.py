@@ -1,21 +1,44 @@
 """Are these outputs the same as those, within a tolerance for each number?
 
-Outputs are lists with a dict for each run from their names to arrays. The numbers of an output fall
-into components: those of its last axis, if that has one size in all runs and stands beside an axis
-of samples; else all are one. A complex number counts as two real ones.
+A number may differ by twice what coarse rounding changed in it or in its neighbours, and by four
+units in its last place. Whole numbers, truth values and texts must be what the original returned,
+once or with coarse rounding.
+
+Outputs are lists with a dict for each run from their names to arrays. A complex number counts as
+two real ones.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
-TOLERANCE = 1e-4  # of a component's range: more than float32's rounding in a short computation
-UNCLEAR = 0.01  # of a component's range: where rounding alone changes more, nothing can be judged
-FLUSHED = float(np.finfo(np.float32).tiny)  # smaller numbers are zero to some processors
-VAGUE = 0.5  # of a component's range: with such an error its middle would be right everywhere
+LAST_PLACES = 4  # units in the last place, by which runtimes may always differ
+TINY = 2.0**-120  # smaller differences are none: some processors take such numbers for 0
+UNCLEAR = 0.01  # of a number's own spread: where rounding changes more, it cannot be judged
+TOO_MANY = 0.05  # of an output's numbers: where more are unclear, none is judged
+HARDLY = 1e-4  # of its size: a number that varies less hardly varies
+VAGUE = 0.5  # of its range: with such an error the middle would be right everywhere
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
+
+
+class Moved(NamedTuple):
+    """What coarse rounding changed in an output of a run.
+
+    Attributes:
+        clean: the output without it.
+        change: the largest change of each number: float64 of the shape of `_as_float64`.
+        doubtful: which numbers came out as NaN or not at all, of the same shape.
+        answers: what it returned in each trial where outputs are exact: arrays of its shape.
+    """
+
+    clean: np.ndarray
+    change: np.ndarray
+    doubtful: np.ndarray
+    answers: list[np.ndarray]
 
 
 class Expected(NamedTuple):
@@ -23,29 +46,47 @@ class Expected(NamedTuple):
 
     Attributes:
         outputs: the original's outputs.
-        tolerances: for each run a dict from outputs to the largest error that rounding explains:
-            float32 (components,) or (), or of the output's shape where outputs are exact or odd.
-        ranges: a dict from outputs to the ranges of their components, float64 (components,) or ().
-        of_range: a dict from outputs that are not exact to their largest tolerances as parts of the
-            ranges.
+        tolerances: for each run a dict from outputs to how far each number may be off: float32 of
+            the shape of `_as_float64`, 0 where outputs are exact.
+        others: for each run a dict from outputs that are exact to what they may be as well.
+        ranges: a dict from outputs to the ranges of their numbers: float64, of the shape that all
+            runs have in common at its end.
+        unclear: a dict from outputs to how many numbers cannot be judged, and of how many.
+        steady: the outputs that hardly vary over the samples.
         path: whose outputs they are.
         ids: the numbers of the samples of each run: a list of lists.
     """
 
     outputs: list[Arrays]
     tolerances: list[dict[str, np.ndarray]]
+    others: list[dict[str, list[np.ndarray]]]
     ranges: dict[str, np.ndarray]
-    of_range: dict[str, np.ndarray]
+    unclear: dict[str, tuple[int, int]]
+    steady: list[str]
     path: str
     ids: list[list[int]]
 
-    def unclear(self) -> tuple[int, int, float]:
-        """Return how many components cannot be judged, of how many, and the worst of range.
+    def doubts(self) -> list[str]:
+        """Return why files cannot be judged, in sentences; none if they can."""
+        reasons = [
+            f"{name} cannot be judged: it hardly varies over these samples; give others, for which"
+            " it does"
+            for name in self.steady
+        ]
+        for name, (count, total) in self.unclear.items():
+            if count > TOO_MANY * total and name not in self.steady:
+                reasons.append(f"{name} cannot be judged: {self._unclear(name)}")
+        return reasons
 
-        Exact outputs are always clear.
-        """
-        parts = np.concatenate([np.zeros(0), *map(np.atleast_1d, self.of_range.values())])
-        return int((~(parts <= UNCLEAR)).sum()), parts.size, float(parts.max(initial=0))
+    def reservations(self) -> list[str]:
+        """Return what is unclear where files can be judged, in sentences."""
+        return [
+            f"{name}: {self._unclear(name)}" for name, (count, _) in self.unclear.items() if count
+        ]
+
+    def _unclear(self, name: str) -> str:
+        count, total = self.unclear[name]
+        return f"rounding may change {count:,} of {total:,} numbers by more than 1% of their spread"
 
 
 class Same(NamedTuple):
@@ -53,7 +94,7 @@ class Same(NamedTuple):
 
     Attributes:
         error: the largest absolute error.
-        of_range: the largest error as a part of its component's range.
+        of_range: the largest error as a part of its number's range.
         difference: what is different beyond the tolerances, in words, or "".
         broken: the same where there are no numbers to compare: an output of another shape or kind,
             NaN, or infinity where a number is expected.
@@ -65,110 +106,246 @@ class Same(NamedTuple):
     broken: str
 
 
-def passes(outputs: Sequence[Arrays]) -> list[int]:
-    """Return the seeds of the changes that are needed to find what rounding explains.
+def moved(clean: np.ndarray, trials: Sequence[np.ndarray]) -> Moved:
+    """Return what coarse rounding changed in an output.
 
-    A change and its opposite move the candidates of a tie apart in both directions; where outputs
-    are exact, one element may be moved by chance too little, so there it is four pairs.
+    Args:
+        clean: the output without coarse rounding.
+        trials: what it was with it.
     """
-    pairs = 4 if any(_exact(values) for values in outputs[0].values()) else 1
-    return [seed for pair in range(1, pairs + 1) for seed in (pair, -pair)]
+    alike = [trial for trial in trials if trial.shape == clean.shape]
+    shape = _as_float64(clean).shape
+    change, doubtful = np.zeros(shape), np.full(shape, len(alike) < len(trials))
+    for trial in alike:
+        distance = distance_of(trial, clean)
+        doubtful |= ~np.isfinite(distance)
+        change = np.maximum(change, np.where(np.isfinite(distance), distance, 0.0))
+    return Moved(clean, change, doubtful, alike if is_exact(clean) else [])
+
+
+def again(one: Mapping[str, Moved], two: Mapping[str, Moved]) -> dict[str, Moved]:
+    """Return what was moved in a run, from some trials and from others."""
+    return {
+        name: Moved(
+            first.clean,
+            np.maximum(first.change, two[name].change),
+            first.doubtful | two[name].doubtful,
+            [*first.answers, *two[name].answers],
+        )
+        for name, first in one.items()
+    }
+
+
+def beyond(given: Sequence[Arrays], reference: Expected) -> list[int]:
+    """Return the numbers of the runs that are not within the tolerances."""
+    runs = zip(given, reference.outputs, reference.tolerances, reference.others, strict=True)
+    return [
+        index
+        for index, (run, outputs, tolerances, others) in enumerate(runs)
+        if any(
+            name not in run
+            or _unlike(run[name], true)
+            or not (_distance(run[name], true, others.get(name, [])) <= tolerances[name]).all()
+            for name, true in outputs.items()
+        )
+    ]
+
+
+def _last_places(values: np.ndarray) -> np.ndarray:
+    """Return four units in the last place of values, float64 of the shape of `_as_float64`."""
+    true = _as_float64(values)
+    if is_exact(values):
+        return np.zeros(true.shape)
+    sizes = np.where(np.isfinite(true), np.abs(true), 0.0).astype(values.real.dtype)
+    return LAST_PLACES * np.spacing(sizes).astype(np.float64) + TINY
 
 
 def expected(
     outputs: Sequence[Arrays],
-    changed: Iterable[Iterable[Arrays]],
+    changes: Mapping[int, Mapping[str, Moved]],
     path: str,
     ids: list[list[int]],
 ) -> Expected:
-    """Return the `Expected` outputs, from what the same model returns with weights hardly changed.
+    """Return the `Expected` outputs, from what coarse rounding changed.
 
-    The tolerance of a component is 1e-4 of its range, plus 10 times the largest change, plus 1e-6
-    of its largest magnitude. Integers, truth values and texts are exact: an element's tolerance is
-    its own largest change, which is not 0 in ties only.
+    The tolerance of number i is
+
+        2 · max(c_i, least over the axes of the median of c_j) + 4 units in its last place + 2^-120
+
+    where c is the largest change of a number, and j runs over the line through i along an axis,
+    samples stacked in front. In a run that was not measured it is the largest at the same place.
+    A number is unclear if its tolerance is above 1% of its own spread over the samples, or of its
+    size where it has none; an exact one, if it came out otherwise.
 
     Args:
         outputs: the original's outputs.
-        changed: those of the same runs, each time with other weights changed.
+        changes: by the numbers of the runs that were measured, what was `moved` by name.
         path: whose outputs they are.
         ids: the numbers of the samples of each run.
     """
-    moved = [{name: np.asarray(np.float32(0)) for name in run} for run in outputs]
-    for attempt in changed:
-        for run, other, change in zip(outputs, attempt, moved, strict=True):
-            for name in run:
-                change[name] = np.maximum(
-                    change[name], np.float32(distance_of(other[name], run[name]))
-                )
-    tolerances, ranges, of_range = moved, {}, {}
-    for name, values in outputs[0].items():
-        every = [_as_float64(run[name]) for run in outputs]
-        split = _splits([run[name] for run in outputs])
-        all_of_them = [np.ones(x.shape, bool) for x in every]
-        changes = [change[name] for change in moved]
-        largest, ranges[name] = _measure(every, changes, all_of_them, split)
-        if _exact(values):
+    every: list[int] = list(range(len(outputs)))
+    tolerances: list[dict[str, np.ndarray]] = [{} for _ in every]
+    others: list[dict[str, list[np.ndarray]]] = [{} for _ in every]
+    ranges, unclear, steady = {}, {}, []
+    for name, first in outputs[0].items():
+        values = [run[name] for run in outputs]
+        seen = {
+            index: run[name]
+            for index, run in changes.items()
+            if run[name].clean.shape == values[index].shape
+        }
+        stacked = [_stacked(_as_float64(x), ids[i]) for i, x in enumerate(values)]
+        ranges[name] = _ranges(stacked)
+        if is_exact(first):
+            count, total = 0, 0
+            for index in every:
+                tolerances[index][name] = np.zeros(values[index].shape, np.float32)
+            for index, run in seen.items():
+                true, doubtful = values[index], run.doubtful
+                others[index][name] = [
+                    x for x in run.answers if x.shape == true.shape and (x != true).any()
+                ]
+                for other in others[index][name]:
+                    doubtful = doubtful | (other != true)
+                count, total = count + int(doubtful.sum()), total + doubtful.size
+            unclear[name] = count, total
             continue
-        usual = _usual(every, split)
-        common, span = _measure(every, changes, usual, split)
-        of_range[name] = np.maximum(common / span, largest / ranges[name])
-        for tolerance, kept in zip(tolerances, usual, strict=True):
-            chosen = common if kept.all() else np.where(kept, common, largest)
-            tolerance[name] = np.asarray(np.float32(chosen))
-    return Expected(list(outputs), tolerances, ranges, of_range, path, ids)
+        reaches = _reaches(stacked, {i: _stacked(run.change, ids[i]) for i, run in seen.items()})
+        count, total, sizes = 0, 0, []
+        for group in _alike(stacked):
+            spread, size = _spread(*_ends([stacked[index] for index in group]))
+            sizes.append((spread, size))
+            scale = np.where(spread > 0, spread, size)
+            if np.iscomplexobj(first):  # both parts round relative to the magnitude
+                halves = np.split(scale, 2, axis=-1)
+                scale = np.concatenate([np.maximum(*halves)] * 2, axis=-1)
+            for index in group:
+                last = _last_places(values[index])
+                reach = last + reaches[index].reshape(last.shape)
+                if index in seen and not _within(seen[index].clean, values[index], reach):
+                    reach = last  # what was measured is another function
+                tolerances[index][name] = _float32_above(reach)
+                own = reach if index in seen else last
+                wide = _stacked(own, ids[index]) > np.maximum(UNCLEAR * scale, 2 * TINY)
+                doubtful = seen[index].doubtful if index in seen else np.zeros(last.shape, bool)
+                count += int((wide | _stacked(doubtful, ids[index])).sum())
+                total += wide.size
+        unclear[name] = count, total
+        if _hardly_vary(sizes):
+            steady.append(name)
+    return Expected(list(outputs), tolerances, others, ranges, unclear, steady, path, ids)
 
 
-def _usual(every: Sequence[np.ndarray], split: bool) -> list[np.ndarray]:
-    """Return for arrays of float64 which of their numbers are usual, arrays of truth values.
-
-    Beside one sample a billion times as large as all others, errors in these would seem small. So
-    a few numbers far from the others have tolerances of their own: at most a twentieth, and further
-    from the median than a thousand times the distance of the quartiles, where that is not 0.
-    """
-    flat = np.concatenate([x.reshape(-1, x.shape[-1]) if split else x.ravel() for x in every])
-    if not flat.size:
-        return [np.ones(x.shape, bool) for x in every]
-    finite, quantile = np.isfinite(flat), np.quantile
-    if not finite.all():
-        flat = np.where(finite, flat, np.where(finite.any(axis=0), np.nan, 0.0))
-        quantile = np.nanquantile  # slower by far
-    low, middle, high = quantile(flat, [0.25, 0.5, 0.75], axis=0)
-    reach = 1000 * (high - low)
-    with np.errstate(invalid="ignore"):
-        few = (np.abs(flat - middle) > reach).mean(axis=0) <= 0.05
-        odd = few & (reach > 0)
-        return [~(np.abs(x - middle) > reach) | ~odd for x in every]
+def _within(given: np.ndarray, true: np.ndarray, reach: np.ndarray) -> bool:
+    """Return whether an output is the true one within tolerances."""
+    return given.shape == true.shape and bool((distance_of(given, true) <= reach).all())
 
 
-def _measure(
-    every: Sequence[np.ndarray],
-    changes: Sequence[np.ndarray],
-    usual: Sequence[np.ndarray],
-    split: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tolerances and ranges of the components of an output, from its usual numbers.
+def _stacked(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """Return an array of the output of a run with an axis of samples in front."""
+    return array if array.shape[:1] == (len(ids),) else array[None]
+
+
+def _alike(stacked: Sequence[np.ndarray]) -> list[list[int]]:
+    """Return the numbers of the arrays that have one shape but for the first axis, in groups."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, array in enumerate(stacked):
+        groups.setdefault(array.shape[1:], []).append(index)
+    return list(groups.values())
+
+
+def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """Return what coarse rounding explains of each number of an output, twice what it changed.
 
     Args:
-        every: float64 arrays, one for each run.
-        changes: how far each number moves when weights change, arrays of the same shapes.
-        usual: which numbers count, arrays of truth values.
-        split: whether the last axis tells components apart.
+        stacked: the outputs of all runs.
+        changes: by the numbers of runs, how far each number was moved.
     """
-    finite = [np.isfinite(x) & kept for x, kept in zip(every, usual, strict=True)]
-    pairs = list(zip(every, finite, strict=True))
-    high = np.maximum.reduce([_over(np.max, np.where(k, x, -np.inf), split) for x, k in pairs])
-    low = np.minimum.reduce([_over(np.min, np.where(k, x, np.inf), split) for x, k in pairs])
-    change = np.maximum.reduce(
-        [_over(np.max, np.where(k, c, 0.0), split) for c, k in zip(changes, usual, strict=True)]
+    largest = 2 * max((change.max(initial=0.0) for change in changes.values()), default=0.0)
+    reaches = [np.full(array.shape, largest) for array in stacked]
+    for group in _alike(stacked):
+        measured = [index for index in group if index in changes]
+        if not measured:
+            continue
+        found = 2 * _with_neighbours(np.concatenate([changes[index] for index in measured]))
+        ends = np.cumsum([len(changes[index]) for index in measured])
+        for index in group:
+            reaches[index][...] = found.max(axis=0, initial=0.0)
+        for index, reach in zip(measured, np.split(found, ends[:-1]), strict=True):
+            reaches[index] = reach
+    return reaches
+
+
+def _with_neighbours(changes: np.ndarray) -> np.ndarray:
+    """Return changes that are at least the median along one of the axes through each."""
+    axes = [axis for axis, size in enumerate(changes.shape) if size > 1]
+    if not axes or not changes.size:
+        return changes
+    medians = [np.median(changes, axis=axis, keepdims=True) for axis in axes]
+    least = medians[0]
+    for median in medians[1:]:
+        least = np.minimum(least, median)
+    return np.maximum(changes, least)
+
+
+def _ends(stacked: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest of each number over the samples of arrays of one shape.
+
+    Numbers that are not finite do not count; without another one it is infinity, and -infinity.
+    """
+    low, high = (
+        reduce.reduce(
+            [reduce.reduce(np.where(np.isfinite(x), x, none), initial=none) for x in stacked]
+        )
+        for reduce, none in [(np.minimum, np.inf), (np.maximum, -np.inf)]
     )
-    change = np.maximum(change, 0)
-    full = high >= low  # not a component without one finite number
-    high, low = np.where(full, high, 0), np.where(full, low, 0)
-    largest = np.maximum(np.abs(high), np.abs(low))
-    # Rounding must not look like an error where outputs hardly vary.
-    span = np.where(high > low, np.maximum(high - low, largest / 100), largest)
-    tolerance = TOLERANCE * (high - low) + 10 * change + 1e-6 * largest + FLUSHED
-    return tolerance, np.where(span > 0, span, 1.0)
+    return low, high
+
+
+def _spread(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far numbers range, and their largest magnitude, from what `_ends` returns."""
+    full = high >= low
+    low, high = np.where(full, low, 0.0), np.where(full, high, 0.0)
+    return high - low, np.maximum(np.abs(low), np.abs(high))
+
+
+def _hardly_vary(sizes: Iterable[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Return whether the numbers of an output that vary at all do so by little of their size.
+
+    Args:
+        sizes: their spread and size, see `_spread`.
+    """
+    shares = np.concatenate([spread[spread > 0] / size[spread > 0] for spread, size in sizes])
+    return bool(shares.size and shares.max() < HARDLY)
+
+
+def _ranges(stacked: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the ranges of the numbers of an output: that of the narrowest slice of each.
+
+    A slice is what has one index on an axis, over all samples. One without a range has its size.
+
+    Returns:
+        Float64, of the shape that all runs have in common at its end.
+    """
+    shape = os.path.commonprefix([array.shape[:0:-1] for array in stacked])[::-1]
+    rows = [x.reshape(math.prod(x.shape[: x.ndim - len(shape)]), *shape) for x in stacked]
+    low, high = _ends(rows)
+    found = np.full(shape, np.inf)
+    for kept in range(len(shape)) or [None]:
+        others = tuple(axis for axis in range(len(shape)) if axis != kept)
+        spread, size = _spread(
+            low.min(axis=others, keepdims=True, initial=np.inf),
+            high.max(axis=others, keepdims=True, initial=-np.inf),
+        )
+        span = np.where(spread > 0, spread, np.where(size > 0, size, np.inf))
+        found = np.minimum(found, span)
+    return np.where(np.isfinite(found), found, 1.0)
+
+
+def _float32_above(values: np.ndarray) -> np.ndarray:
+    """Return float32 numbers that are not below given ones."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(values.astype(np.float32), np.float32(np.inf))
 
 
 def compare(given: Sequence[Arrays], reference: Expected) -> Same:
@@ -195,7 +372,10 @@ def compare(given: Sequence[Arrays], reference: Expected) -> Same:
 
 
 def device_tolerances(
-    given: Sequence[Arrays], reference: Expected, scales: Mapping[str, float], count: int
+    given: Sequence[Arrays],
+    reference: Expected,
+    scales: Mapping[str, float],
+    runs: Sequence[int],
 ) -> list[dict[str, np.ndarray]]:
     """Return how far a device's outputs may be from the expected ones.
 
@@ -209,31 +389,33 @@ def device_tolerances(
         given: a file's outputs where it was converted.
         reference: the expected ones.
         scales: a dict from outputs to the scale of their integers, 0 for others.
-        count: for how many of the runs.
+        runs: the numbers of the runs for which they are wanted.
 
     Returns:
-        A list with a dict for each run from outputs to float32 arrays, of the shape of a tolerance
-        or of the output.
+        A list with a dict for each run from outputs to float32 arrays of the shape of a tolerance.
     """
-    found: list[dict[str, np.ndarray]] = [{} for _ in reference.outputs[:count]]
+    found: list[dict[str, np.ndarray]] = [{} for _ in runs]
     for name, scale in scales.items():
         true = [run[name] for run in reference.outputs]
         split, ranges = _splits(true), reference.ranges[name]
-        distances = [distance_of(run[name], x) for run, x in zip(given, true, strict=True)]
+        ties = [run.get(name, []) for run in reference.others]
+        distances = [
+            _distance(run[name], values, other)
+            for run, values, other in zip(given, true, ties, strict=True)
+        ]
         lost = [~np.isfinite(distance) for distance in distances]
         worst = np.maximum.reduce(
             [
-                _over(np.max, np.where(gone, 0.0, distance), split)
+                _largest(np.where(gone, 0.0, distance) / ranges, split)
                 for distance, gone in zip(distances, lost, strict=True)
             ]
         )
-        shares = np.maximum(worst, 0) / ranges
-        middle = np.quantile(shares, 0.5, method="lower")
-        shares = np.minimum(4 * np.maximum(shares, middle), shares.max())
-        for run, gone, tolerances in zip(found, lost, reference.tolerances, strict=False):
-            reach = shares * ranges + np.maximum(tolerances[name], 2 * scale)
-            reach = np.where(gone, np.inf, reach) if gone.any() else reach
-            run[name] = np.nextafter(np.float32(reach), np.float32(np.inf))
+        middle = np.quantile(worst, 0.5, method="lower") if worst.size else 0.0
+        shares = np.minimum(4 * np.maximum(worst, middle), worst.max(initial=0.0))
+        for kept, index in zip(found, runs, strict=True):
+            tolerance = reference.tolerances[index][name]
+            reach = shares * ranges + np.maximum(tolerance, 2 * scale)
+            kept[name] = _float32_above(np.where(lost[index], np.inf, reach))
     return found
 
 
@@ -261,6 +443,7 @@ def agreement(
     given: Sequence[Arrays],
     outputs: Sequence[Arrays],
     tolerances: Sequence[Arrays],
+    others: Sequence[Mapping[str, Sequence[np.ndarray]]],
     ranges: Arrays,
 ) -> Agreement:
     """Return how a device's outputs agree with the expected ones of a record.
@@ -269,11 +452,12 @@ def agreement(
         given: the device's outputs.
         outputs: the expected ones.
         tolerances: how far a device's may be from them, see `device_tolerances`.
-        ranges: those of the outputs' components.
+        others: for each run a dict from outputs that are exact to what they may be as well.
+        ranges: a dict from outputs to the ranges of their numbers.
     """
     count, of_range, worst, excess = 0, 0.0, "", -1.0
-    runs = zip(given, outputs, tolerances, strict=True)
-    for index, (run, true_run, tolerance) in enumerate(runs):
+    runs = zip(given, outputs, tolerances, others, strict=True)
+    for index, (run, true_run, tolerance, ties) in enumerate(runs):
         agrees = True
         for name, true in true_run.items():
             if _unlike(run[name], true):
@@ -283,7 +467,7 @@ def agreement(
                 continue
             if not true.size:
                 continue
-            seen = _compared(run[name], true, tolerance[name], ranges[name])
+            seen = _compared(run[name], true, tolerance[name], ranges[name], ties.get(name, []))
             of_range = max(of_range, seen.shares.max())
             agrees = agrees and not seen.beyond.any()
             if seen.excess.max() > excess:
@@ -322,15 +506,30 @@ class Compared(NamedTuple):
 
 
 def _compared(
-    given: np.ndarray, true: np.ndarray, tolerance: np.ndarray, ranges: np.ndarray
+    given: np.ndarray,
+    true: np.ndarray,
+    tolerance: np.ndarray,
+    ranges: np.ndarray,
+    others: Sequence[np.ndarray],
 ) -> Compared:
-    """Return the `Compared` of an output that was given and the expected one, of the same shape."""
-    distance = distance_of(given, true)
+    """Return the `Compared` of an output that was given and the expected one, of the same shape.
+
+    Exact numbers that equal one of the others at their place have no distance.
+    """
+    distance = _distance(given, true, others)
     shares = distance / ranges
     lost = ~np.isfinite(_as_float64(given)) & np.isfinite(_as_float64(true))
     beyond = lost | ~(distance <= tolerance)
     excess = np.where(beyond, np.where(lost, np.inf, shares), -1.0)
     return Compared(distance, shares, lost, beyond, excess)
+
+
+def _distance(given: np.ndarray, true: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the `distance_of` given values, 0 where they equal one of others."""
+    distance = distance_of(given, true)
+    for other in others:
+        distance = np.where(given == other, 0.0, distance)
+    return distance
 
 
 def _element(where: tuple[int, ...], values: np.ndarray) -> tuple[int, ...]:
@@ -365,7 +564,8 @@ class Worst:
         tolerance = self.reference.tolerances[run][self.name]
         if not true.size:
             return
-        seen = _compared(given, true, tolerance, self.reference.ranges[self.name])
+        others = self.reference.others[run].get(self.name, [])
+        seen = _compared(given, true, tolerance, self.reference.ranges[self.name], others)
         self.error = max(self.error, float(seen.distance.max()))
         self.of_range = max(self.of_range, float(seen.shares.max()))
         rows = np.nonzero(np.atleast_1d(seen.lost))[0].tolist()
@@ -394,21 +594,21 @@ class Worst:
             total = len({sample for ids in self.reference.ids for sample in ids})
             count = f"{len(self.lost):,} of {total:,} samples give NaN or infinity"
             return f"{count}: {place} {values}"
-        if _exact(true):
+        if is_exact(true):
             count = f"{self.beyond:,} of {self.seen:,} elements of {self.name} differ"
             return f"{count}: {place} {values}"
         return f"{place} {values}, and rounding explains an error of {reach:.1e}"
 
 
-def _exact(values: np.ndarray) -> bool:
+def is_exact(values: np.ndarray) -> bool:
     """Return whether values are integers, truth values or texts, which rounding does not touch."""
     return values.dtype.kind not in "fc"
 
 
 def _kind(values: np.ndarray) -> str:
-    """Return the kind of an array's numbers in a word."""
-    kinds = {"f": "real", "c": "complex", "b": "bool", "i": "integer", "u": "integer"}
-    return kinds.get(values.dtype.kind, "text")
+    """Return the kind of an array's numbers in a word: whole ones by their dtype."""
+    kinds = {"f": "real", "c": "complex", "b": "bool", "i": "", "u": ""}
+    return kinds.get(values.dtype.kind, "text") or values.dtype.name
 
 
 def _unlike(given: np.ndarray, true: np.ndarray) -> str:
@@ -441,11 +641,9 @@ def _splits(arrays: Sequence[np.ndarray]) -> bool:
     return min(array.ndim for array in arrays) >= 2 and len({a.shape[-1] for a in arrays}) == 1
 
 
-def _over(reduce: Callable[..., np.ndarray], values: np.ndarray, split: bool) -> np.ndarray:
-    """Reduce float64 values to one number for each component, or to one."""
-    axes = tuple(range(values.ndim - 1)) if split else None
-    start = -np.inf if reduce is np.max else np.inf
-    return reduce(values, axis=axes, initial=start)
+def _largest(values: np.ndarray, split: bool) -> np.ndarray:
+    """Return the largest of an array's numbers for each component, or of all."""
+    return values.max(axis=tuple(range(values.ndim - 1)) if split else None, initial=0.0)
 
 
 def distance_of(given: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -455,7 +653,7 @@ def distance_of(given: np.ndarray, true: np.ndarray) -> np.ndarray:
     """
     if given.shape != true.shape:
         return np.full_like(_as_float64(true), np.inf)
-    if _exact(true):
+    if is_exact(true):
         differ = given != true
         apart = np.abs(_as_float64(given) - _as_float64(true))
         return np.where(differ, np.maximum(apart, 1.0), 0.0)

@@ -1,0 +1,369 @@
+"""How far may rounding move each output? Measured on the original, by rounding more coarsely.
+
+Monte Carlo arithmetic (Parker 1997; Verificarlo, Denis et al. 2016): a signature is repeated
+operation by operation, with a random factor 1 + c · eps · noise behind each that rounds. What that
+changes, rounding may change. eps is five times that of the dtype, 5 · 2^-24 for float32, so that a
+few trials find jumps and near-ties, too.
+"""
+
+import functools
+import inspect
+import math
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from litecheck import models, script, verdict
+from litecheck.samples import Samples
+
+Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
+
+# Operations that move, choose or cut numbers are exact: equal numbers stay equal.
+EXACT = re.compile(
+    r"""Abs|Arg(Max|Min)|Assign\w*|BatchToSpace\w*|Bitcast|BroadcastTo|Cast|Ceil|CheckNumerics|
+    ClipByValue|Complex|Concat\w*|Conj|Const|DepthToSpace|Diag\w*|Dynamic\w+|Empty\w*|EnsureShape|
+    ExpandDims|ExtractImagePatches|Fill|Floor|Gather\w*|Identity\w*|Imag|InvertPermutation|
+    Lookup\w*|MatrixBandPart|MatrixDiag\w*|MatrixSetDiag\w*|Max|MaxPool\w*|Maximum|Min|Minimum|
+    MirrorPad|Neg|NonMaxSuppression\w*|OneHot|OnesLike|Pack|Pad\w*|Placeholder\w*|PreventGradient|
+    Print\w*|Random\w*|Range|ReadVariableOp|Real|Relu6?|Reshape|ResizeNearestNeighbor|
+    ResourceGather\w*|Reverse\w*|Rint|Roll|Round|ScatterNd|Select\w*|Shape\w*|Sign|Slice|Snapshot|
+    Sort|SpaceTo\w+|Split\w*|Squeeze|Stateless\w*Random\w*|StopGradient|StridedSlice|TensorArray\w*|
+    TensorList\w*|TensorScatter(Update|Max|Min)|Tile|TopK\w*|Transpose|Unique\w*|Unpack|
+    VarHandleOp|Where|ZerosLike""",
+    re.VERBOSE,
+)
+BASIC = {"Add", "AddN", "AddV2", "BiasAdd", "Mul", "Square", "SquaredDifference", "Sub"}
+SUMS = re.compile(
+    r"""AvgPool\w*|BatchMatMul\w*|Conv\w*|Cum\w*|DepthwiseConv\w*|Einsum|EuclideanNorm|
+    FusedBatchNorm\w*|I?R?FFT\w*|L2Loss|MatMul|Mean|Prod|ResizeBi\w*|SegmentMean|SegmentSum|Sum|
+    UnsortedSegmentSum""",
+    re.VERBOSE,
+)
+# Functions that other runtimes compute as a difference of numbers of this size: 1 - erf(x) …
+CANCELS = {"Acosh": 1, "Asinh": 1, "Atanh": 1, "Cos": 1, "Elu": 1, "Erf": 0.5, "Erfc": 2}
+CANCELS |= {"Expm1": 1, "Log1p": 1, "Selu": 2, "Sin": 1, "Sinh": 1, "Softplus": 1, "Tanh": 0.5}
+EPS = {"bfloat16": 2**-8, "float16": 2**-11, "float32": 2**-24, "float64": 2**-53}
+EPS |= {"complex64": EPS["float32"], "complex128": EPS["float64"]}
+COARSE = 5  # times the rounding of a dtype
+WHOLE = 2**16  # whole numbers up to this one are most likely exact
+SECONDS = 20.0  # of measuring, after which no more runs are begun
+STATEFUL = 100  # runs of a model with a state that are measured at most
+POOL = 99_991  # random numbers that are drawn once and read from any place: faster than new ones
+CALLS = {"PartitionedCall": ["f"], "StatefulPartitionedCall": ["f"]}
+LOOPS = {"While": ["cond", "body"], "StatelessWhile": ["cond", "body"]}
+BRANCHES = dict.fromkeys(["If", "StatelessIf"], ["then_branch", "else_branch"])
+
+
+class Step(NamedTuple):
+    """An operation of a graph.
+
+    Attributes:
+        op: the `tf.Operation`.
+        kind: how it rounds: "exact", "basic", "sum" or "function"; or "call", "loop" or "branch".
+        repeat: a function that repeats it, from a list of tensors to a list of tensors.
+        plans: those of the functions that it calls.
+    """
+
+    op: tf.Operation
+    kind: str
+    repeat: Any
+    plans: list["Plan"]
+
+
+class Plan:
+    """The steps of a function's graph, in an order in which they can be repeated."""
+
+    def __init__(self, graph: Any) -> None:
+        """Take a `FuncGraph`."""
+        self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
+        given = {end.ref() for end in self.inputs}
+        self.steps = [
+            _step(graph, op)
+            for op in graph.get_operations()
+            if op.outputs and not given.issuperset(end.ref() for end in op.outputs)
+        ]
+
+    def types(self) -> set[str]:
+        """Return the types of all operations."""
+        inner = [plan.types() for step in self.steps for plan in step.plans]
+        return {step.op.type for step in self.steps}.union(*inner)
+
+
+def _step(graph: Any, op: tf.Operation) -> Step:
+    """Return the `Step` of an operation of a graph."""
+    for kind, calls in [("call", CALLS), ("loop", LOOPS), ("branch", BRANCHES)]:
+        if op.type in calls:
+            # TensorFlow has no public name for the functions that a graph calls.
+            names = [op.get_attr(key).name for key in calls[op.type]]
+            return Step(op, kind, None, [Plan(graph._get_function(name).graph) for name in names])
+    if EXACT.fullmatch(op.type) or not any(end.dtype.name in EPS for end in op.outputs):
+        kind = "exact"
+    elif SUMS.fullmatch(op.type):
+        kind = "sum"
+    else:
+        kind = "basic" if op.type in BASIC else "function"
+    return Step(op, kind, _repeat(op), [])
+
+
+class Repeated:
+    """A SavedModel's signature that runs with coarse rounding.
+
+    Attributes:
+        is_stateful: whether it assigns to variables, so that runs depend on those before.
+        is_joinable: whether the samples of several runs can be joined into one.
+    """
+
+    def __init__(self, source: models.Source) -> None:
+        """Load that of a source."""
+        self._loaded = tf.saved_model.load(source.directory)  # holds the variables
+        function = self._loaded.signatures[source.signature]
+        self._plan, self._captured = Plan(function.graph), list(function.captured_inputs)
+        self._inputs = sorted(function.structured_input_signature[1])
+        self._outputs = sorted(function.structured_outputs)
+        ends = [*self._plan.inputs[: len(self._inputs)], *self._plan.outputs]
+        self.is_joinable = all(end.shape[:1] == [None] for end in ends)
+        self.is_stateful = any(kind.startswith("Assign") for kind in self._plan.types())
+
+    def function(self, seed: Sequence[int] | None) -> models.Call:
+        """Return it as a function of a run's inputs, with the same noise every time.
+
+        Args:
+            seed: of the noise; None for none.
+        """
+
+        def call(run: Arrays) -> dict[str, tf.Tensor]:
+            values = [tf.constant(run[name]) for name in self._inputs]
+            found = Trial(seed).outputs(self._plan, [*values, *self._captured])
+            return dict(zip(self._outputs, found, strict=True))
+
+        return call
+
+
+def changes(
+    source: models.Source, given: Samples, runs: Sequence[int], trials: Sequence[int], together: int
+) -> dict[int, dict[str, verdict.Moved]]:
+    """Return what coarse rounding changes in a model's outputs, by runs and the names of outputs.
+
+    After `SECONDS` no more runs are begun. Where whole numbers, truth values or texts came out
+    otherwise, there are as many trials again: four miss the flip of a coin once in sixteen times.
+
+    Args:
+        source: the model.
+        given: the inputs.
+        runs: the numbers of the runs that are wanted, in the order of their importance.
+        trials: the numbers of the trials, which are seeds.
+        together: how many samples of several runs may be joined into one.
+
+    Raises:
+        Exception: of any kind, where an operation of the model cannot be repeated.
+    """
+    repeated = Repeated(source)
+    if repeated.is_stateful:  # then runs depend on those before
+        runs = range(min(max(runs, default=-1) + 1, STATEFUL))
+    portions = given.chosen(runs).portions(together if repeated.is_joinable else 1)
+    groups = [portions] if repeated.is_stateful else [[portion] for portion in portions]
+    found: list[dict[str, verdict.Moved]] = []
+    end = time.monotonic() + SECONDS
+    for group in script.counted(groups, "measuring what rounding changes"):
+        if found and time.monotonic() > end:
+            break
+        first = len(found)
+        clean = _outputs(source, repeated, group, None)
+        attempts = [_outputs(source, repeated, group, (trial, first)) for trial in trials]
+        if any(_flips(attempt, clean) for attempt in attempts):
+            more = range(max(trials) + 1, max(trials) + 1 + len(trials))
+            attempts += [_outputs(source, repeated, group, (trial, first)) for trial in more]
+        for run, *others in zip(clean, *attempts, strict=True):
+            found.append({n: verdict.moved(run[n], [each[n] for each in others]) for n in run})
+    return dict(zip(runs, found, strict=False))
+
+
+def _outputs(
+    source: models.Source,
+    repeated: "Repeated",
+    group: Sequence[Samples],
+    seed: Sequence[int] | None,
+) -> list[Arrays]:
+    """Return the outputs of the runs of portions, with the noise of a seed, or none."""
+    if repeated.is_stateful:
+        repeated = Repeated(source)
+    call = repeated.function(seed)
+    return [row for portion in group for row in models.outputs_of(call, portion.runs)]
+
+
+def _flips(given: Sequence[Arrays], true: Sequence[Arrays]) -> bool:
+    """Return whether outputs that are exact differ."""
+    return any(
+        verdict.is_exact(values) and not np.array_equal(run[name], values)
+        for run, other in zip(given, true, strict=True)
+        for name, values in other.items()
+    )
+
+
+class Trial:
+    """One run of a plan, with the same noise every time."""
+
+    def __init__(self, seed: Sequence[int] | None) -> None:
+        """Take a seed, or None for a run without noise."""
+        self._is_clean = seed is None
+        self._random = np.random.default_rng(seed or 0)
+        reach = COARSE * math.sqrt(3)  # a standard deviation of COARSE
+        self._noises = self._random.uniform(-reach, reach, 2 * POOL).astype(np.float32)
+
+    def outputs(self, plan: Plan, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the outputs of a plan for tensors, one for each of its inputs."""
+        known = {end.ref(): value for end, value in zip(plan.inputs, inputs, strict=True)}
+        for step in plan.steps:
+            given = [known[end.ref()] for end in step.op.inputs]
+            values = self._values(step, given)
+            known |= {end.ref(): value for end, value in zip(step.op.outputs, values, strict=True)}
+        return [known[end.ref()] for end in plan.outputs]
+
+    def _values(self, step: Step, given: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the outputs of a step for its inputs."""
+        if step.kind == "call":
+            return self.outputs(step.plans[0], given)
+        if step.kind == "branch":
+            return self.outputs(step.plans[0 if given[0] else 1], given[1:])
+        if step.kind == "loop":
+            condition, body = step.plans
+            while self.outputs(condition, given)[0]:
+                given = self.outputs(body, given)
+            return given
+        repeat = step.repeat
+        if step.kind == "exact" or self._is_clean:
+            return repeat(given)
+        if step.kind == "basic":
+            return [self._noisy_unless_whole(value) for value in repeat(given)]
+        if step.kind == "sum":
+            scale = 0.5 * math.sqrt(_terms(step.op, given))
+            place = 1 if "Conv" in step.op.type else 0  # a kernel is smaller than an image
+            given[place] = self._noisy(given[place], scale)
+            return [self._noisy(value, 1 + scale) for value in repeat(given)]
+        nearby = repeat([self._noisy(given[0], 1), *given[1:]]) if given else repeat(given)
+        around = CANCELS.get(step.op.type, 0)
+        values = zip(nearby, repeat(given), strict=True)
+        return [self._noisy(_where_finite(*pair), 4, around) for pair in values]
+
+    def _noisy(self, value: tf.Tensor, scale: float, around: float = 0) -> tf.Tensor:
+        """Return a tensor with noise.
+
+        Args:
+            value: a tensor; other dtypes than those of `EPS` have no noise.
+            scale: the noise of each number in units of its rounding, of a complex one relative to
+                its magnitude.
+            around: that of all numbers in units of the rounding of 1.
+        """
+        if value.dtype.name not in EPS or not value.shape.num_elements():
+            return value
+        eps = EPS[value.dtype.name]
+        spread = tf.cast(eps * scale * self._draw(value.shape), value.dtype)
+        if value.dtype.is_complex:
+            spread += tf.cast(1j * eps * scale * self._draw(value.shape), value.dtype)
+        changed = value + value * spread
+        if around:
+            moved = EPS["float32"] * around * self._draw(value.shape)
+            changed += tf.cast(moved, value.dtype)
+        return _where_finite(changed, value)
+
+    def _noisy_unless_whole(self, value: tf.Tensor) -> tf.Tensor:
+        """Return a tensor with noise, but its small whole numbers as they are."""
+        changed = self._noisy(value, 1)
+        if not value.dtype.is_floating:
+            return changed
+        is_whole = (tf.round(value) == value) & (tf.abs(value) <= WHOLE)
+        return tf.where(is_whole, value, changed)
+
+    def _draw(self, shape: tf.TensorShape) -> np.ndarray:
+        """Return noise of a shape: float32, uniform, with a standard deviation of COARSE."""
+        start = int(self._random.integers(POOL))
+        return np.resize(self._noises[start : start + min(math.prod(shape), POOL)], shape)
+
+
+def _where_finite(value: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """Return a tensor, with the numbers of another one where its own are not finite."""
+    if not value.dtype.is_floating:
+        return value
+    return tf.where(tf.math.is_finite(value), value, other)
+
+
+def _repeat(op: tf.Operation) -> Any:
+    """Return a function that repeats an operation: from a list of tensors to a list of tensors."""
+    if op.type == "Const":
+        constant = tf.constant(tf.make_ndarray(op.node_def.attr["value"].tensor))
+        return lambda given: [constant]
+    function, names = _raw(op.type)
+    known = {arg.name for arg in [*op.op_def.input_arg, *op.op_def.attr]}
+    renamed = [name for name in names if name not in known]  # the Sum's reduction_indices is axis
+    places: list[tuple[str, int | None]] = []
+    for arg in op.op_def.input_arg:
+        name = arg.name if arg.name in names else renamed.pop(0)
+        count = op.get_attr(arg.number_attr) if arg.number_attr else None
+        if arg.type_list_attr:
+            count = len(op.get_attr(arg.type_list_attr))
+        places.append((name, count))
+    attributes = {arg.name: op.get_attr(arg.name) for arg in op.op_def.attr if arg.name in names}
+
+    def repeat(given: list[tf.Tensor]) -> list[tf.Tensor]:
+        rest = iter(given)
+        arguments = {
+            name: next(rest) if count is None else [next(rest) for _ in range(count)]
+            for name, count in places
+        }
+        found = function(**arguments, **attributes)
+        return tf.nest.flatten(found) if len(op.outputs) else []
+
+    return repeat
+
+
+@functools.cache
+def _raw(kind: str) -> tuple[Any, list[str]]:
+    """Return the function of `tf.raw_ops` for a type of operation, and its parameters."""
+    function = getattr(tf.raw_ops, kind)
+    return function, [name for name in inspect.signature(function).parameters if name != "name"]
+
+
+def _terms(op: tf.Operation, inputs: Sequence[tf.Tensor]) -> float:
+    """Return how many terms an operation adds up for each of its numbers."""
+    kind, shape = op.type, list(inputs[0].shape)
+    if kind == "MatMul":
+        return shape[0 if op.get_attr("transpose_a") else 1]
+    if kind.startswith("BatchMatMul"):
+        return shape[-2 if op.get_attr("adj_x") else -1]
+    if kind.startswith("Conv"):
+        kernel = list(inputs[1].shape)
+        return math.prod(kernel) / max(kernel[-2 if "Backprop" in kind else -1], 1)
+    if kind.startswith("Depthwise"):
+        return math.prod(inputs[1].shape[:2])
+    if kind.startswith("AvgPool"):
+        return math.prod(op.get_attr("ksize"))
+    if kind == "Einsum":
+        return _summed(op.get_attr("equation").decode(), inputs)
+    if kind.startswith("Cum"):
+        return shape[int(inputs[1])]
+    if "FFT" in kind:
+        return math.prod(shape[-2 if kind.endswith("2D") else -1 :])
+    if "Segment" in kind:
+        return shape[0]
+    if kind.startswith("ResizeBi"):  # places are computed too, and reach the image's size
+        return 16 * math.prod(shape[1:3])
+    if kind.startswith("Fused"):
+        return 16
+    if kind in ("EuclideanNorm", "Mean", "Prod", "Sum"):
+        return math.prod(shape[axis] for axis in np.atleast_1d(inputs[1]))
+    return math.prod(shape)
+
+
+def _summed(equation: str, inputs: Sequence[tf.Tensor]) -> float:
+    """Return over how many terms an equation as `tf.einsum` takes it adds up."""
+    taken, given = equation.split("->")
+    sizes: dict[str, int] = {}
+    for letters, value in zip(taken.split(","), inputs, strict=True):
+        before, _, after = letters.partition("...")
+        sizes |= zip(before, value.shape, strict=False)
+        sizes |= zip(after[::-1], value.shape[::-1], strict=False)
+    return math.prod(size for letter, size in sizes.items() if letter not in given)
