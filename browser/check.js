@@ -17,6 +17,7 @@ const ARRAYS = {
   uint64: BigUint64Array,
   bool: Uint8Array,
 };
+const VAGUE = 0.5; // of the range: no device agrees beyond that
 const LARGEST = 3.4028234663852886e38; // of float32: the converter stores infinity as this
 
 // Return the arrays of an object from names to { dtype, shape, base64 }, as { dtype, shape, values }.
@@ -61,22 +62,33 @@ export function requireConsistent(record) {
     for (const run of runsOf(record, name)) {
       need(same(run.inputs, inputs) && same(run.outputs, outputs) && same(run.tolerance, outputs));
       for (const [output, { values, shape }] of Object.entries(run.outputs)) {
-        const sizes = [1, shape.at(-1) ?? 1, values.length];
+        const sizes = shape.map((_, axis) => shape.slice(axis).reduce((a, b) => a * b)).concat(1);
         need(sizes.includes(run.tolerance[output].values.length));
         need(sizes.includes(ranges[output].values.length));
         need(run.tolerance[output].values.every((reach) => reach >= 0));
         need(ranges[output].values.every((range) => range > 0));
       }
+      for (const [output, parts] of Object.entries(run.others)) {
+        const { dtype, shape } = run.outputs[output] ?? {};
+        need(parts.every((part) => part.dtype === dtype && `${part.shape}` === `${shape}`));
+      }
     }
   }
 }
 
-// Return the runs of a record: inputs, the trained model's outputs, and a variant's tolerance.
+// Return the runs of a record: inputs, the trained model's outputs, a variant's tolerance, and what
+// whole numbers and truth values may be as well.
 export function runsOf(record, variant) {
   return record.runs.map((run) => ({
     inputs: arrays(run.inputs),
     outputs: arrays(run.outputs),
     tolerance: arrays(run.tolerance[variant]),
+    others: Object.fromEntries(
+      Object.entries(run.others ?? {}).map(([name, parts]) => [
+        name,
+        parts.map((part) => arrays({ [name]: part })[name]),
+      ]),
+    ),
   }));
 }
 
@@ -113,26 +125,29 @@ const real = (value) => {
   return Math.abs(number) >= LARGEST ? Math.sign(number) * Infinity : number;
 };
 
-// Return how many runs agree, the largest difference as a part of its component's range, the worst
+// Return how many runs agree, the largest difference as a part of its range, the worst
 // run that does not agree, and whether NaN or infinity came in place of a number. `given` has the
 // outputs of each run here: typed arrays by name.
 export function agreement(record, runs, given) {
   const ranges = arrays(record.ranges);
   const found = { count: 0, of: runs.length, ofRange: 0, worst: null, lost: false };
   let excess = -1;
-  for (const [index, { outputs, tolerance }] of runs.entries()) {
+  for (const [index, { outputs, tolerance, others }] of runs.entries()) {
     let agrees = true;
     for (const [output, { values, shape }] of Object.entries(outputs)) {
       if (!(output in given[index])) continue; // a second name
       const [reach, range] = [tolerance[output].values, ranges[output].values];
+      const widest = VAGUE * range.reduce((a, b) => Math.max(a, b), 0);
       for (let i = 0; i < values.length; i++) {
         const [right, came] = [real(values[i]), real(given[index][output][i])];
         let distance = right === came ? 0 : Math.abs(came - right);
         if (Number.isNaN(distance)) distance = Infinity;
+        if (others[output]?.some((other) => real(other.values[i]) === came)) distance = 0;
         const share = distance / range[i % range.length];
         found.ofRange = Math.max(found.ofRange, share);
         const lost = Number.isFinite(right) && !Number.isFinite(came);
-        if (!lost && distance <= reach[i % reach.length]) continue;
+        const most = Number.isFinite(right) ? widest : Infinity;
+        if (!lost && distance <= Math.min(reach[i % reach.length], most)) continue;
         agrees = false;
         found.lost ||= lost;
         if (share <= excess) continue;

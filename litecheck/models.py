@@ -19,6 +19,7 @@ from litecheck import archives, artifacts, samples, script
 MANY = 300  # variables of a SavedModel: fewer are read in little time
 BRANCHES = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
+BEYOND = 1_000_000  # more than most tables hold
 KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
 Call = Callable[[Arrays], dict[str, tf.Tensor]]
@@ -280,6 +281,29 @@ def hint(model: Model) -> str:
             " ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
         )
     return ""
+
+
+def tables(model: Model) -> dict[str, int]:
+    """Return the sizes of the tables that inputs are indices of, by the names of inputs.
+
+    A model is asked for an index that is too large, and says how large it may be.
+    """
+    inputs = model.source.inputs
+    found: dict[str, int] = {}
+    plain = samples.at_random(inputs, {}, count=1)
+    for name, input in inputs.items():
+        index = min(BEYOND, np.iinfo(input.dtype).max) if input.dtype.kind in "iu" else None
+        while index is not None:
+            run = plain.runs[0] | {name: np.full_like(plain.runs[0][name], index)}
+            index = None
+            try:
+                list(model.reference.outputs(plain._replace(runs=[run])))
+            except script.Failure as error:
+                size = re.search(r"is not in \[0, (\d+)\)", str(error))
+                if size and int(size[1]) < found.get(name, BEYOND):
+                    found[name] = int(size[1])
+                    index = found[name] - 1  # it may be too large for another table
+    return found
 
 
 def give_samples(model: Model) -> str:

@@ -376,14 +376,11 @@ def read(path: str) -> Recorded | None:
 
 
 def _recorded(entry: Entry) -> Recorded | None:
-    """Return what a record holds of a file; None if the file was not tried or not written.
-
-    A tolerance is at most half of its output's range: what is beyond cannot be clear.
-    """
+    """Return what a record holds of a file; None if the file was not tried or not written."""
     if not entry.variant or "not_written" in entry.row():
         return None
     try:
-        runs, ranges = entry.fields["runs"], _unpack(entry.fields["ranges"])
+        runs = entry.fields["runs"]
         recorded = Recorded(
             inputs=[_unpack(run["inputs"]) for run in runs],
             outputs=[_unpack(run["outputs"]) for run in runs],
@@ -395,20 +392,14 @@ def _recorded(entry: Entry) -> Recorded | None:
                 }
                 for run in runs
             ],
-            ranges=ranges,
+            ranges=_unpack(entry.fields["ranges"]),
             clear=entry.row()["clear"],
             sha256=entry.row()["sha256"],
         )
         recorded.require_consistent()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise script.Unreadable(f"{entry.path} is damaged", f": {entry.again()}") from error
-    most = {name: verdict.VAGUE * array.max(initial=0.0) for name, array in ranges.items()}
-    return recorded._replace(
-        tolerances=[
-            {name: np.minimum(reach, most[name]) for name, reach in run.items()}
-            for run in recorded.tolerances
-        ]
-    )
+    return recorded
 
 
 def compare(path: str) -> str:

@@ -444,31 +444,48 @@ def _checked(run: Arrays, inputs: Mapping[str, Input], finite: bool = True) -> A
     return checked
 
 
-def at_random(inputs: Mapping[str, Input], count: int = 8) -> Samples:
+def at_random(
+    inputs: Mapping[str, Input],
+    tables: Mapping[str, int],
+    positive: bool = False,
+    count: int = 8,
+) -> Samples:
     """Return random inputs for a number of runs, the same ones every time.
 
-    They are reals in [0, 1), bytes, integers 0 and 1, or texts. A size that varies becomes 1 on the
-    first axis and 32 on others.
+    They are reals in [-1, 1), in every fourth run four times as large; bytes; whole numbers below
+    the size of a table, or 0 and 1; or texts. A size that varies becomes 1 on the first axis and 32
+    on others.
 
     Args:
         inputs: what the model takes.
+        tables: the sizes of the tables that inputs are indices of, by their names.
+        positive: whether reals are in [0, 1), for a model that takes no others.
         count: how many runs.
     """
     generator = np.random.default_rng(seed=0)
     runs = [
-        {name: _random(input, generator) for name, input in inputs.items()} for _ in range(count)
+        {
+            name: _random(input, generator, tables.get(name), positive, 4 if run % 4 == 3 else 1)
+            for name, input in inputs.items()
+        }
+        for run in range(count)
     ]
     size = max((input.shape[0] or 1 for input in inputs.values() if input.shape), default=1)
     found = Samples(None, count, runs, [_ids(index, size) for index in range(count)])
     return found.with_several(inputs)
 
 
-def _random(input: Input, generator: np.random.Generator) -> np.ndarray:
+def _random(
+    input: Input, generator: np.random.Generator, table: int | None, positive: bool, scale: int
+) -> np.ndarray:
+    """Return an array for an input; see `at_random`."""
     values = generator.random(
         [size or (32 if axis else 1) for axis, size in enumerate(input.shape)]
     )
     if input.dtype.kind == "O":
         return np.full(values.shape, b"text", object)
     if input.dtype.kind not in "fc":
-        values = np.floor(values * (256 if input.dtype == np.uint8 else 2))
+        values = np.floor(values * (table or (256 if input.dtype == np.uint8 else 2)))
+    elif not positive:
+        values = scale * (2 * values - 1)
     return values.astype(input.dtype)

@@ -121,17 +121,24 @@ class Check:
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         typical = self._typical(samples)
-        self.calibrating = typical.calibrating()
         compared, labels = self._compared(typical, test)
         with script.quiet():
-            self._run_original(compared, labels, test)
+            try:
+                self._run_original(compared, labels, test)
+            except script.Failure:
+                if compared.source:
+                    raise
+                typical = self._typical(samples, positive=True)  # no logarithm of less than 0
+                self._run_original(typical, labels, test)
+        self.calibrating = typical.calibrating()
         self._print_heading(typical, labels)
 
-    def _typical(self, given: Given | None) -> Samples:
+    def _typical(self, given: Given | None, positive: bool = False) -> Samples:
         """Return the typical inputs, random ones if none are given."""
         inputs = self.model.source.inputs
         if given is None:
-            return at_random(inputs)
+            with script.quiet():
+                return at_random(inputs, models.tables(self.model), positive)
         return for_calibration(given, self.model.path, inputs)
 
     def _compared(
@@ -417,6 +424,8 @@ class Check:
     def _cells(self, row: Row) -> list[str]:
         """Return the texts of a row."""
         metrics = self._texts(row)[:1]
+        is_random = row.variant == FIRST and not self._samples.source
+        words = " on random inputs" if is_random else ""
         return [
             row.variant,
             f"{row.bytes:,}",
@@ -426,7 +435,7 @@ class Check:
             f"{short(100 * row.of_range)}%",
             f"{row.seconds * 1e6:.0f} us",
             *metrics,
-            row.verdict if self._samples.source else f"{row.verdict} on random inputs",
+            row.verdict + words,
         ]
 
     def _texts(self, row: Row) -> list[str]:
@@ -453,7 +462,9 @@ class Check:
             notes += self._doubts or self._expected.reservations()
         if not row.of_range <= LOUD:
             error = short(100 * row.of_range)
-            notes.append(f"largest error {error}% of a component's range, above 5%")
+            notes.append(f"largest error {error}% of a number's range, above 5%")
+            if "int" in row.variant:
+                notes += self._expected.mixtures()
         if "int" in row.variant and litert.has_floats(content):
             notes.append("some operations stay in float: not for integer-only chips")
         if len(row.metrics) > 1:

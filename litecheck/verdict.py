@@ -21,6 +21,7 @@ TINY = 2.0**-120  # smaller differences are none: some processors take such numb
 UNCLEAR = 0.01  # of a number's own spread: where rounding changes more, it cannot be judged
 TOO_MANY = 0.05  # of an output's numbers: where more are unclear, none is judged
 HARDLY = 1e-4  # of its size: a number that varies less hardly varies
+MIXED = 100  # times the other: two such ranges leave few of 256 steps to the narrow one
 VAGUE = 0.5  # of its range: with such an error the middle would be right everywhere
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
 
@@ -82,6 +83,15 @@ class Expected(NamedTuple):
         """Return what is unclear where files can be judged, in sentences."""
         return [
             f"{name}: {self._unclear(name)}" for name, (count, _) in self.unclear.items() if count
+        ]
+
+    def mixtures(self) -> list[str]:
+        """Return which outputs hold numbers of very different ranges, in sentences."""
+        return [
+            f"output {name} mixes ranges of {high:.3g} and {low:.3g}: make them two"
+            for name, ranges in self.ranges.items()
+            for low, high in [(ranges.min(initial=np.inf), ranges.max(initial=0.0))]
+            if high > MIXED * low
         ]
 
     def _unclear(self, name: str) -> str:
@@ -467,20 +477,33 @@ def agreement(
                 continue
             if not true.size:
                 continue
-            seen = _compared(run[name], true, tolerance[name], ranges[name], ties.get(name, []))
+            reach = allowed(true, tolerance[name], ranges[name])
+            seen = _compared(run[name], true, reach, ranges[name], ties.get(name, []))
             of_range = max(of_range, seen.shares.max())
             agrees = agrees and not seen.beyond.any()
             if seen.excess.max() > excess:
                 excess, place = seen.excess.max(), seen.worst()
-                reach = np.broadcast_to(tolerance[name], seen.excess.shape)[place]
                 where = _element(place, true)
                 component = f"component {where[-1]} of " if true.size > 1 else ""
                 worst = (
                     f"in run {index + 1}, {component}{name} is {run[name][where]} instead of"
-                    f" {true[where]}, and may differ by {reach:.2g}"
+                    f" {true[where]}, and may differ by {reach[place]:.2g}"
                 )
         count += agrees
     return Agreement(count, len(outputs), float(of_range), worst, bool(np.isinf(excess)))
+
+
+def allowed(true: np.ndarray, tolerance: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """Return the tolerances of a record for an output, as far as a device may use them.
+
+    They are at most half of the output's largest range: beyond that nothing would be compared.
+
+    Returns:
+        An array of the shape of `_as_float64`.
+    """
+    values = _as_float64(true)
+    most = np.where(np.isfinite(values), VAGUE * ranges.max(initial=0.0), np.inf)
+    return np.minimum(np.broadcast_to(tolerance, values.shape), most)
 
 
 class Compared(NamedTuple):
