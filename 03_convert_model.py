@@ -63,8 +63,8 @@ print(f"largest difference {np.abs(output - expected).max():.2g} of {expected.ma
 
 # %% [markdown]
 # From now on `check.add` does that, and saves the file only if it passes. How far outputs may
-# differ is measured: the SavedModel runs again with its weights changed by a millionth. A float32
-# file that is off by more than ten times that change plus 1e-4 of the range is refused.
+# differ is measured: the SavedModel runs again with rounding that is five times as coarse. A
+# float32 file that is off by more than twice what that changed in a number is refused.
 
 # %%
 check.add("float32", tflite_model, "saved_model/my_model.tflite")

@@ -7,7 +7,7 @@
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
 # make bench  measure the scripts against the lesson's code of 2021 (half an hour)
-# make fuzz   feed the programs all the damaged files, not a tenth of them (ten minutes)
+# make fuzz   check all sound models and all damaged files, not a few of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list
 
@@ -168,7 +168,7 @@ bench: $(tools) build/native/deploy
 	.venv/bin/python tests/benchmark.py
 
 fuzz: $(tools)
-	FUZZ_SHARE=1 .venv/bin/pytest -n 2 -s tests/test_fuzz.py
+	FUZZ_SHARE=1 .venv/bin/pytest -n 2 -s tests/test_fuzz.py tests/test_rounding.py
 
 clean:
 	rm -rf build saved_model/my_model saved_model/my_model.* saved_model/.new-*

@@ -84,7 +84,8 @@ class Plan:
         self.steps = [
             _step(graph, op)
             for op in graph.get_operations()
-            if op.outputs and not given.issuperset(end.ref() for end in op.outputs)
+            if (op.outputs or op.type.startswith("Assign"))
+            and not (op.outputs and given.issuperset(end.ref() for end in op.outputs))
         ]
 
     def types(self) -> set[str]:
