@@ -172,7 +172,7 @@ def test_each_pair_agrees_and_has_an_error_a_time_and_a_size(lesson, site):
         size = (site / f"build/browser/model{suffix}.tflite").stat().st_size
         number, taken = r"[+−][\d.e-]+", r"[\d.]+ (µs|ms)"
         assert re.search(rf"error\s+{number}\s+{number}\s", card), card
-        assert re.search(r"agrees\s+✓ 16 of 16\s+✓ 16 of 16", card), card
+        assert re.search(r"agrees\s+✓ 100 of 100\s+✓ 100 of 100", card), card
         assert re.search(rf"one run\s+{taken}\s+{taken}", card), card
         assert f"{size:,} bytes" in card
 
@@ -192,7 +192,7 @@ def test_the_table_to_copy(lesson):
     assert rows[0] == ["variant", "accelerator", "runs that agree", "one run"]
     assert [tuple(row[:2]) for row in rows[2:8]] == PAIRS
     for row in rows[2:8]:
-        assert row[2] == "16 of 16"
+        assert row[2] == "100 of 100"
         assert re.fullmatch(r"[\d.]+ (µs|ms)", row[3])
     lesson.click("#copy")
     api.expect(lesson.locator("#copied")).not_to_be_empty()
@@ -397,9 +397,9 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     (tmp_path / "bad.json").write_text("{}")
     shutil.copy(file, tmp_path / "model (1).tflite")  # as browsers name a second download
     shown = own(page, tmp_path / "bad.json", tmp_path / "model (1).tflite", record)
-    api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
+    api.expect(shown).to_contain_text("✓ 100 of 100", timeout=20_000)
     shown = own(page, file, record)  # and then one that runs
-    api.expect(shown).to_contain_text("✓ 16 of 16", timeout=20_000)
+    api.expect(shown).to_contain_text("✓ 100 of 100", timeout=20_000)
 
 
 def test_records_that_cannot_be_used(visit, site, tmp_path):

@@ -40,7 +40,9 @@ def test_one_number_followed(pipeline):
 def test_both_files_agree_with_the_trained_model(pipeline):
     stdout = pipeline[1]["04_deploy_tflite.py"].stdout
     for name in ["my_model.tflite", "my_model.int8.tflite"]:
-        line = r"  check: 16 of 16 runs agree with the trained model, largest difference \S+ of the"
+        line = (
+            r"  check: 100 of 100 runs agree with the trained model, largest difference \S+ of the"
+        )
         assert re.search(rf"^saved_model/{name}\n{line} range$", stdout, re.MULTILINE)
 
 
@@ -64,10 +66,10 @@ def test_on_a_device_ai_edge_litert_is_enough(pipeline, tmp_path):
 
     process = run(tmp_path / "04_deploy_tflite.py", cwd=tmp_path, PYTHONPATH=blocked)
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.count("16 of 16 runs agree") == 2
+    assert process.stdout.count("100 of 100 runs agree") == 2
     process = run("run", "saved_model/my_model.int8.tflite", cwd=tmp_path, PYTHONPATH=blocked)
     assert (process.returncode, process.stderr) == (0, "")
-    assert "16 of 16 runs agree" in process.stdout
+    assert "100 of 100 runs agree" in process.stdout
     assert run("03_convert_model.py", cwd=pipeline[0], PYTHONPATH=blocked).returncode != 0
 
 
@@ -97,7 +99,7 @@ def test_a_damaged_record_is_made_again_by_the_command_that_is_named(warm, pipel
     assert warm(words[1], cwd=tmp_path).returncode == 0
     process = warm("04_deploy_tflite.py", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.count("16 of 16 runs agree") == 2
+    assert process.stdout.count("100 of 100 runs agree") == 2
 
 
 def test_records_of_other_versions_are_told_apart(warm, pipeline, tmp_path):

@@ -397,7 +397,7 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     np.save(tmp_path / "net.samples.npy", x)
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert re.search(r"largest error [\d.,]+% of a component's range, above 5%", process.stdout)
+    assert re.search(r"largest error [\d.,]+% of a number's range, above 5%", process.stdout)
     assert table(process.stdout)["16-bit int"]["dtypes"] == "int16"
     assert table(process.stdout)["16-bit int"]["of_range"] < 0.005
     np.save(tmp_path / "x.npy", x[:1])

@@ -76,7 +76,7 @@ MESSAGES = [
     "was not written: ",
     "samples give NaN or infinity",
     "cannot be judged",
-    "of a component's range",
+    "of a number's range",
     "becomes infinite on these samples",
     "itself fails on ",
     "Variable sizes were set to 32",

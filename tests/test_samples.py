@@ -211,11 +211,14 @@ def test_random_inputs():
         image=((None, None, 50, 3), "uint8"),
         word=((2, 40), "int32"),
         x=((None, 40), "float32"),
+        token=((2, 40), "int64"),
         text=((1,), object),
     )
-    runs, again = samples.at_random(inputs).runs, samples.at_random(inputs).runs
+    tables = {"token": 300}
+    runs, again = (samples.at_random(inputs, tables).runs for _ in range(2))
     assert len(runs) == 8
-    for name, shape in [("image", (1, 32, 50, 3)), ("word", (2, 40)), ("x", (1, 40))]:
+    ends = [("image", (1, 32, 50, 3)), ("word", (2, 40)), ("token", (2, 40)), ("x", (1, 40))]
+    for name, shape in ends:
         values = np.array([run[name] for run in runs])
         assert values.shape == (8, *shape)
         assert values.dtype == inputs[name].dtype
@@ -223,6 +226,11 @@ def test_random_inputs():
         assert len({value.tobytes() for value in values}) == 8
     assert {0, 255} <= set(np.array([run["image"] for run in runs]).ravel().tolist())
     assert set(np.array([run["word"] for run in runs]).ravel().tolist()) == {0, 1}
-    assert 0 <= min(run["x"].min() for run in runs) < 0.1
-    assert 0.9 < max(run["x"].max() for run in runs) < 1
+    tokens = np.array([run["token"] for run in runs])
+    assert 0 <= tokens.min() < 10 < 290 < tokens.max() < 300
+    for index, run in enumerate(runs):
+        scale = 4 if index in (3, 7) else 1
+        assert -scale <= run["x"].min() < -0.8 * scale < 0.8 * scale < run["x"].max() < scale
+    positive = [run["x"] for run in samples.at_random(inputs, {}, positive=True).runs]
+    assert 0 <= np.min(positive) < 0.1 < 0.9 < np.max(positive) < 1
     assert runs[0]["text"] == b"text"

@@ -424,9 +424,11 @@ def tied(ties):
 
 @pytest.mark.parametrize("ties", [1, 60])
 def test_ties_are_no_errors(warm, tmp_path, ties):
+    """Where more than a twentieth of the answers are ties, they tell nothing."""
     x, one, other = tied(ties)
     wrong = prepare(tmp_path, x, argmax, wrong={"w": other}, w=one)
-    assert_sound(convert(warm, tmp_path, prepare=wrong), tmp_path)
+    process = convert(warm, tmp_path, prepare=wrong)
+    assert_sound(process, tmp_path, "verified" if ties == 1 else "cannot be judged")
 
 
 def test_an_error_among_ties(warm, tmp_path):
@@ -523,11 +525,6 @@ SOUND = {
         image,
         {"w": normal(3, 3, 3, 4), "b": normal(4, 3)},
     ),
-    "the sum of a softmax": (
-        SIX,
-        lambda x, w, b: tf.reduce_sum(softmax(x, w, b), -1),
-        {"w": normal(6, 9), "b": normal(9)},
-    ),
     "cancelling biases": (
         SIX,
         lambda x, w, b, c: (x @ w + b) + c,
@@ -560,6 +557,11 @@ SOUND = {
 
 # These are sound too, but what is left of much larger numbers is of the size of their last bits.
 UNCERTAIN = {
+    "the sum of a softmax": (
+        SIX,
+        lambda x, w, b: tf.reduce_sum(softmax(x, w, b), -1),
+        {"w": normal(6, 9), "b": normal(9)},
+    ),
     "the sum of a softmax, less 1": (
         SIX,
         lambda x, w, b: tf.reduce_sum(softmax(x, w, b), -1) - 1,
@@ -676,7 +678,7 @@ def test_the_record_can_be_read_and_holds(warm, tmp_path, case):
         assert row["verdict"] == ("verified" if variant == "float32" else "measured")
         assert 0 < row["seconds"] < 1
 
-    assert 1 <= len(record["runs"]) <= 16
+    assert 1 <= len(record["runs"]) <= 100
     (ranges,) = unpacked(record["ranges"]).values()
     model = tf.saved_model.load(str(tmp_path / "m"))
     for run in record["runs"]:
@@ -696,24 +698,17 @@ def test_the_record_can_be_read_and_holds(warm, tmp_path, case):
             true = output
             if output.dtype == np.complex64:  # real parts first
                 found, true = (np.concatenate([a.real, a.imag], -1) for a in (found, output))
-            assert tolerance.shape in (true.shape[-1:], (1,), true.shape)
+            assert tolerance.shape == true.shape
             same = found == true  # infinities
             error = np.abs(np.where(same, 0, found) - np.where(same, 0, true))
             assert (error <= tolerance).all()
             if variant == "float32":
-                assert (tolerance < 0.01 * ranges).all()
+                assert (tolerance <= 0.01 * ranges).all()
 
 
-def test_the_tolerance_is_of_the_range_of_rounding_and_of_magnitude(warm, tmp_path):
-    prepare(tmp_path, SIXTY, line, **LINE)
-    record = assert_sound(convert(warm, tmp_path, prepare=OnlyFloat32()), tmp_path)
-    (tolerance,) = unpacked(record["runs"][0]["tolerance"]["float32"])["answer"].ravel()
-    least = 1e-4 * 5900 + 1e-6 * 5905
-    assert least < tolerance < 2 * least
-
-
-@pytest.mark.parametrize(("error", "sound"), [(0.5, True), (1.2, False)])
+@pytest.mark.parametrize(("error", "sound"), [(0.0, True), (2e-4, True), (0.02, False)])
 def test_errors_about_the_tolerance(warm, tmp_path, error, sound):
+    """Of 1605 the last place is 1.2e-4, and coarse rounding of two operations moves it by ten."""
     wrong = prepare(tmp_path, SIXTY, line, wrong={"b": np.float32([5 + error])}, **LINE)
     process = convert(warm, tmp_path, prepare=wrong)
     if sound:
