@@ -136,7 +136,8 @@ book-texts: build/book/source
 	rm $(foreach page,own_model check native phone microcontroller changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
-# Sphinx reads one directory a language: they differ in the README, whose sections are pages.
+# Sphinx reads one directory a language: they differ in the README, whose sections are pages, and in
+# the page of the check.
 .PHONY: build/book/source
 build/book/source: notebooks $(extra)-book
 	rm -rf build/book
@@ -145,8 +146,10 @@ build/book/source: notebooks $(extra)-book
 	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
 	done
 	cp docs/flow.ko.png $@/ko/docs/flow.png
-	cp README.md $@/en/README.md
-	cp README.ko.md $@/ko/README.md
+	mv $@/ko/check.ko.md $@/ko/check.md
+	rm $@/en/check.ko.md
+	sed 's|(docs/check.md#|(check.md#|' README.md >$@/en/README.md
+	sed 's|(docs/check.ko.md#|(check.md#|' README.ko.md >$@/ko/README.md
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks build/ipython/profile_default

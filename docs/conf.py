@@ -18,6 +18,7 @@ language = "en"
 extensions = ["myst_nb", "sphinx_copybutton"]
 exclude_patterns = ["README.md"]
 suppress_warnings = ["myst.header"]  # a section of a README begins with a heading of level two
+myst_heading_anchors = 2  # as GitHub has them
 myst_enable_extensions = ["dollarmath", "html_image"]
 nb_execution_mode = "off"  # `make notebooks` ran them
 nb_merge_streams = True
