@@ -239,7 +239,10 @@ class Trial:
         if step.kind == "exact" or self._is_clean:
             return repeat(given)
         if step.kind == "basic":
-            return [self._noisy_unless_whole(value) for value in repeat(given)]
+            return [
+                self._noisy(value, 1, keeps_whole=value.dtype.is_floating)
+                for value in repeat(given)
+            ]
         if step.kind == "sum":
             scale = 0.5 * math.sqrt(_terms(step.op, given))
             place = 1 if "Conv" in step.op.type else 0  # a kernel is smaller than an image
@@ -250,7 +253,9 @@ class Trial:
         values = zip(nearby, repeat(given), strict=True)
         return [self._noisy(_where_finite(*pair), 4, around) for pair in values]
 
-    def _noisy(self, value: tf.Tensor, scale: float, around: float = 0) -> tf.Tensor:
+    def _noisy(
+        self, value: tf.Tensor, scale: float, around: float = 0, keeps_whole: bool = False
+    ) -> tf.Tensor:
         """Return a tensor with noise.
 
         Args:
@@ -258,26 +263,24 @@ class Trial:
             scale: the noise of each number in units of its rounding, of a complex one relative to
                 its magnitude.
             around: that of all numbers in units of the rounding of 1.
+            keeps_whole: whether small whole numbers stay as they are.
         """
         if value.dtype.name not in EPS or not value.shape.num_elements():
             return value
-        eps = EPS[value.dtype.name]
-        spread = tf.cast(eps * scale * self._draw(value.shape), value.dtype)
+        numbers, eps = value.numpy(), EPS[value.dtype.name] * scale
+        spread = (eps * self._draw(numbers.shape)).astype(numbers.dtype)
         if value.dtype.is_complex:
-            spread += tf.cast(1j * eps * scale * self._draw(value.shape), value.dtype)
-        changed = value + value * spread
-        if around:
-            moved = EPS["float32"] * around * self._draw(value.shape)
-            changed += tf.cast(moved, value.dtype)
-        return _where_finite(changed, value)
-
-    def _noisy_unless_whole(self, value: tf.Tensor) -> tf.Tensor:
-        """Return a tensor with noise, but its small whole numbers as they are."""
-        changed = self._noisy(value, 1)
-        if not value.dtype.is_floating:
-            return changed
-        is_whole = (tf.round(value) == value) & (tf.abs(value) <= WHOLE)
-        return tf.where(is_whole, value, changed)
+            spread += (1j * eps * self._draw(numbers.shape)).astype(numbers.dtype)
+        with np.errstate(all="ignore"):
+            changed = numbers + numbers * spread
+            if around:
+                moved = EPS["float32"] * around * self._draw(numbers.shape)
+                changed += moved.astype(numbers.dtype)
+            kept = ~np.isfinite(changed)
+            if keeps_whole:
+                kept |= (np.rint(numbers) == numbers) & (np.abs(numbers) <= WHOLE)
+        np.copyto(changed, numbers, where=kept)
+        return tf.constant(changed)
 
     def _draw(self, shape: tf.TensorShape) -> np.ndarray:
         """Return noise of a shape: float32, uniform, with a standard deviation of COARSE."""
