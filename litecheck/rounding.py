@@ -279,8 +279,7 @@ class Trial:
             kept = ~np.isfinite(changed)
             if keeps_whole:
                 kept |= (np.rint(numbers) == numbers) & (np.abs(numbers) <= WHOLE)
-        np.copyto(changed, numbers, where=kept)
-        return tf.constant(changed)
+        return tf.constant(np.where(kept, numbers, changed))
 
     def _draw(self, shape: tf.TensorShape) -> np.ndarray:
         """Return noise of a shape: float32, uniform, with a standard deviation of COARSE."""
