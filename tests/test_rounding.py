@@ -531,6 +531,51 @@ def test_noise_is_behind_what_rounds(tmp_path, function, least, most):
         assert (run["y"].change <= most).all()
 
 
+@pytest.mark.parametrize(
+    ("function", "terms"),
+    [
+        (lambda x: tf.reduce_sum(tf.repeat(x, 900, 1), 1), 2700),
+        (lambda x: x @ tf.ones((3, 5)), 3),
+        (lambda x: tf.repeat(x, 900, 1) @ tf.ones((2700, 5)), 2700),
+        (lambda x: tf.cumsum(tf.repeat(x, 900, 1), 1)[:, -1:], 2700),
+        (lambda x: tf.einsum("ab,bc->ac", tf.repeat(x, 900, 1), tf.ones((2700, 5))), 2700),
+        (
+            lambda x: tf.nn.conv1d(
+                tf.repeat(x, 40, 1)[..., None], tf.ones((100, 1, 5)), 1, "VALID"
+            ),
+            100,
+        ),
+        (lambda x: tf.signal.rfft(tf.repeat(x, 900, 1))[:, :1], 2700),
+    ],
+    ids=["sum", "few", "product", "cumulated", "einsum", "convolution", "spectrum"],
+)
+def test_the_noise_of_a_sum_grows_with_the_root_of_its_terms(tmp_path, function, terms):
+    """Of numbers alike 1 + √K / 2 on the result; the mean of the largest of four draws is 1.5."""
+    made = source(tmp_path, function)
+    found = [run["y"] for run in measured(given_runs(40), made).values()]
+    shares = [each.change.max() / np.abs(each.clean).max() for each in found]
+    typical = 5 * 2**-24 * (1 + 0.5 * np.sqrt(terms))
+    assert 0.7 * typical < np.median(shares) < 2.5 * typical
+
+
+def test_a_sum_that_cancels_is_moved_by_its_terms(tmp_path):
+    """What is left of terms of 10,000 is 0.7: their last places count, not its own."""
+    weights = np.float32([[1e4], [-1e4], [0.7]])
+    found = measured(given_runs(), source(tmp_path, lambda x: x @ weights))
+    assert all(1e-4 < run["y"].change.max() < 1e-1 for run in found.values())
+
+
+def test_functions_that_others_compute_as_differences_are_moved_near_zero(tmp_path):
+    """Some runtimes compute expm1(x) as exp(x) - 1, which rounds like 1."""
+
+    def function(x):
+        return tf.concat([tf.math.expm1(1e-6 * x), tf.sqrt(1e-12 * x)], 1)
+
+    for run in measured(given_runs(), source(tmp_path, function)).values():
+        assert 1e-8 < run["y"].change[0, :3].max() < 1e-5
+        assert run["y"].change[0, 3:].max() < 1e-11
+
+
 def test_two_measurements_are_the_same(tmp_path):
     made = source(tmp_path, lambda x: tf.nn.softmax(tf.sin(x) @ WEIGHTS[:3]))
     one, two = measured(given_runs(), made), measured(given_runs(), made)

@@ -92,6 +92,22 @@ def test_a_run_that_was_not_measured_has_the_largest_tolerance_at_its_place():
     assert found.tolerances[2]["y"][0, 0] < 1e-5
 
 
+def test_a_run_of_another_shape_that_was_not_measured_has_the_largest_tolerance_of_all():
+    outputs = runs([[1.0, 2.0]], [[1.0, 2.0, 3.0]])
+    changes = {0: {"y": verdict.moved(outputs[0]["y"], [outputs[0]["y"] + np.float32([0, 0.5])])}}
+    found = verdict.expected(outputs, changes, "net", [[0], [1]])
+    assert found.tolerances[1]["y"] == pytest.approx(np.ones((1, 3)), rel=1e-5)
+
+
+def test_a_part_of_a_complex_number_is_judged_beside_its_other_part():
+    """The first number of a spectrum is real: noise in its imaginary part is no doubt."""
+    outputs = runs([[1 + 0j, 3j]], [[2 + 0j, 4j]], dtype="complex64")
+    trial = runs([[1 + 0.001j, 3j]], [[2 + 0.001j, 4j]], dtype="complex64")
+    assert not expected(outputs, trial).unclear["y"][0]
+    trial = runs([[1 + 0.01j, 3j]], [[2 + 0.01j, 4j]], dtype="complex64")
+    assert expected(outputs, trial).unclear["y"][0]
+
+
 def test_where_another_function_was_measured_rounding_explains_nothing():
     outputs = runs([[0.0]], [[50.0]])
     changes = {
