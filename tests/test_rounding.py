@@ -576,6 +576,21 @@ def test_functions_that_others_compute_as_differences_are_moved_near_zero(tmp_pa
         assert run["y"].change[0, 3:].max() < 1e-11
 
 
+def test_a_function_is_moved_as_its_input_is(tmp_path):
+    """The logarithm of 1 is 0: there the last place of the input counts."""
+    found = measured(given_runs(1), source(tmp_path, tf.math.log))
+    assert found[0]["y"].clean == pytest.approx(0)
+    assert 1e-8 < found[0]["y"].change.max() < 1e-5
+
+
+def test_what_overflows_with_noise_stays_as_it_is(tmp_path):
+    largest = float(np.finfo(np.float32).max)
+    found = measured(
+        given_runs(8), source(tmp_path, lambda x: tf.sqrt(x) * 0 + largest / 1.3 * 1.3)
+    )
+    assert not any(run["y"].doubtful.any() for run in found.values())
+
+
 def test_two_measurements_are_the_same(tmp_path):
     made = source(tmp_path, lambda x: tf.nn.softmax(tf.sin(x) @ WEIGHTS[:3]))
     one, two = measured(given_runs(), made), measured(given_runs(), made)
