@@ -202,6 +202,10 @@ class Source:
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
 
+    def is_batched(self) -> bool:
+        """Return whether a run may take any number of samples."""
+        return all(None in input.shape[:1] for input in self.inputs.values())
+
     def discard(self) -> None:
         """Remove what was saved for the converter, when all is converted."""
         if self._aside:

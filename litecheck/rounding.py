@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from litecheck import models, script, verdict
+from litecheck import models, verdict
 from litecheck.samples import Samples
 
 Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
@@ -49,8 +49,12 @@ CANCELS |= {"Expm1": 1, "Log1p": 1, "Selu": 2, "Sin": 1, "Sinh": 1, "Softplus": 
 EPS = {"bfloat16": 2**-8, "float16": 2**-11, "float32": 2**-24, "float64": 2**-53}
 EPS |= {"complex64": EPS["float32"], "complex128": EPS["float64"]}
 COARSE = 5  # times the rounding of a dtype
-WHOLE = 2**16  # whole numbers up to this one are most likely exact
+# Multiples of 1/256 up to 65,536 are short: their sums and products fit float32, and are exact.
+SHORT, LARGEST = 256, 2**16
+REMAINDERS = {"FloorDiv", "FloorMod", "LinSpace", "Mod", "TruncateDiv", "TruncateMod"}
+BLURRED = re.compile(r"EuclideanNorm|FusedBatchNorm\w*|I?R?FFT\w*|ResizeBi\w*")  # of SUMS
 SECONDS = 20.0  # of measuring, after which no more runs are begun
+FEW = 4  # samples that are measured first: how long they take says how many can be joined
 STATEFUL = 100  # runs of a model with a state that are measured at most
 POOL = 99_991  # random numbers that are drawn once and read from any place: faster than new ones
 CALLS = {"PartitionedCall": ["f"], "StatefulPartitionedCall": ["f"]}
@@ -165,14 +169,12 @@ def changes(
     repeated = Repeated(source)
     if repeated.is_stateful:  # then runs depend on those before
         runs = range(min(max(runs, default=-1) + 1, STATEFUL))
-    portions = given.chosen(runs).portions(together if repeated.is_joinable else 1)
-    groups = [portions] if repeated.is_stateful else [[portion] for portion in portions]
+    rest, most = given.chosen(runs), len(runs) if repeated.is_stateful else FEW
     found: list[dict[str, verdict.Moved]] = []
-    end = time.monotonic() + SECONDS
-    for group in script.counted(groups, "measuring what rounding changes"):
-        if found and time.monotonic() > end:
-            break
-        first = len(found)
+    start = time.monotonic()
+    while rest.runs and (not found or time.monotonic() < start + SECONDS):
+        begun, first = time.monotonic(), len(found)
+        group = _portions(rest, most, repeated)
         clean = _outputs(source, repeated, group, None)
         attempts = [_outputs(source, repeated, group, (trial, first)) for trial in trials]
         if any(_flips(attempt, clean) for attempt in attempts):
@@ -180,7 +182,20 @@ def changes(
             attempts += [_outputs(source, repeated, group, (trial, first)) for trial in more]
         for run, *others in zip(clean, *attempts, strict=True):
             found.append({n: verdict.moved(run[n], [each[n] for each in others]) for n in run})
+        rest = rest.part(len(clean), None)
+        if time.monotonic() < begun + SECONDS / 4:
+            most = min(2 * most, together)
     return dict(zip(runs, found, strict=False))
+
+
+def _portions(given: Samples, most: int, repeated: "Repeated") -> list[Samples]:
+    """Return the next portions that are measured together.
+
+    Those of a stateful model, all of which begin anew in each trial, are of one run each.
+    """
+    if repeated.is_stateful:
+        return given.portions(1)
+    return given.portions(most if repeated.is_joinable else 1)[:1]
 
 
 def _outputs(
@@ -238,24 +253,30 @@ class Trial:
         repeat = step.repeat
         if step.kind == "exact" or self._is_clean:
             return repeat(given)
-        if step.kind == "basic":
-            return [
-                self._noisy(value, 1, keeps_whole=value.dtype.is_floating)
-                for value in repeat(given)
-            ]
+        found = repeat(given)
         if step.kind == "sum":
+            if _adds_exactly(step.op, given, found):
+                return found
             scale = 0.5 * math.sqrt(_terms(step.op, given))
             place = 1 if "Conv" in step.op.type else 0  # a kernel is smaller than an image
             given[place] = self._noisy(given[place], scale)
             return [self._noisy(value, 1 + scale) for value in repeat(given)]
-        nearby = repeat([self._noisy(given[0], 1), *given[1:]]) if given else repeat(given)
-        around = CANCELS.get(step.op.type, 0)
-        values = zip(nearby, repeat(given), strict=True)
-        return [self._noisy(_where_finite(*pair), 4, around) for pair in values]
+        exact = [_exact_numbers(step, given, value) for value in found]
+        if step.kind == "basic":
+            noisy = [self._noisy(value, 1) for value in found]
+        else:
+            nearby = repeat([self._noisy(given[0], 1), *given[1:]]) if given else found
+            around = CANCELS.get(step.op.type, 0)
+            noisy = [
+                self._noisy(_where_finite(*pair), 4, around)
+                for pair in zip(nearby, found, strict=True)
+            ]
+        return [
+            value if kept is None else tf.where(kept, true, value)
+            for value, true, kept in zip(noisy, found, exact, strict=True)
+        ]
 
-    def _noisy(
-        self, value: tf.Tensor, scale: float, around: float = 0, keeps_whole: bool = False
-    ) -> tf.Tensor:
+    def _noisy(self, value: tf.Tensor, scale: float, around: float = 0) -> tf.Tensor:
         """Return a tensor with noise.
 
         Args:
@@ -263,7 +284,6 @@ class Trial:
             scale: the noise of each number in units of its rounding, of a complex one relative to
                 its magnitude.
             around: that of all numbers in units of the rounding of 1.
-            keeps_whole: whether small whole numbers stay as they are.
         """
         if value.dtype.name not in EPS or not value.shape.num_elements():
             return value
@@ -276,15 +296,63 @@ class Trial:
             if around:
                 moved = EPS["float32"] * around * self._draw(numbers.shape)
                 changed += moved.astype(numbers.dtype)
-            kept = ~np.isfinite(changed)
-            if keeps_whole:
-                kept |= (np.rint(numbers) == numbers) & (np.abs(numbers) <= WHOLE)
-        return tf.constant(np.where(kept, numbers, changed))
+        return tf.constant(np.where(np.isfinite(changed), changed, numbers))
 
     def _draw(self, shape: tf.TensorShape) -> np.ndarray:
         """Return noise of a shape: float32, uniform, with a standard deviation of COARSE."""
         start = int(self._random.integers(POOL))
         return np.resize(self._noises[start : start + min(math.prod(shape), POOL)], shape)
+
+
+def _short(value: tf.Tensor) -> np.ndarray:
+    """Return which numbers of a real tensor are short."""
+    numbers = value.numpy() * np.float32(SHORT)
+    return (np.rint(numbers) == numbers) & (np.abs(numbers) <= SHORT * LARGEST)
+
+
+def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> Any:
+    """Return which numbers of an operation's output are exact, or None if none is.
+
+    Those of arithmetic are, number by number, that are short and come from short ones. To some
+    runtimes a division is the product with the reciprocal: it must be the same.
+    """
+    kind, real = step.op.type, [value for value in given if value.dtype.is_floating]
+    is_division = kind in ("RealDiv", "Div")
+    if not found.dtype.is_floating or not (
+        step.kind == "basic" or is_division or kind in REMAINDERS
+    ):
+        return None
+    exact = _short(found)
+    for value in real:
+        if not exact.any():
+            return None
+        exact = exact & _short(value)
+    if is_division:
+        exact = exact & _is_product(given[0].numpy(), given[1].numpy(), found.numpy())
+    return exact
+
+
+def _is_product(numbers: np.ndarray, divisors: Any, quotients: np.ndarray) -> np.ndarray:
+    """Return where quotients are also the products of numbers with the divisors' reciprocals."""
+    with np.errstate(all="ignore"):
+        return numbers * np.reciprocal(np.float32(divisors)) == quotients
+
+
+def _adds_exactly(op: tf.Operation, given: Sequence[tf.Tensor], found: Sequence[tf.Tensor]) -> bool:
+    """Return whether a sum is exact: of short numbers only, and short itself.
+
+    To some runtimes a mean is the product with a reciprocal: it must be the same.
+    """
+    real = [value for value in [*given, *found] if value.dtype.is_floating]
+    if BLURRED.fullmatch(op.type) or not real or any(v.dtype.is_complex for v in found):
+        return False
+    few = [tf.reshape(value, [-1])[:SHORT] for value in real]  # most tensors are told by these
+    if not all(_short(value).all() for value in [*few, *real]):
+        return False
+    if not op.type.startswith(("AvgPool", "Mean")):
+        return True
+    terms, means = _terms(op, given), found[0].numpy()
+    return bool(_is_product(means * np.float32(terms), terms, means).all())
 
 
 def _where_finite(value: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,8 @@ from litecheck.samples import Given, Samples, Test, at_random, for_calibration, 
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
+SUSPECTS = 10  # runs that are furthest off: rounding is measured in these first
+HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
@@ -192,16 +194,16 @@ class Check:
         self._expected = self._expect(measured)
         if verdict.compare(given, self._expected).broken:
             return verdict.compare(given, self._expected)
-        far = verdict.beyond(given, self._expected)
-        runs = samples.new_ones(self._recorded, far)
+        far = [*verdict.beyond(given, self._expected)]
+        runs = samples.new_ones([*far[:SUSPECTS], *self._recorded], far)
         try:
-            with script.quiet():
+            with script.doing("measuring what rounding changes"), script.quiet():
                 measured = rounding.changes(source, samples, runs, range(4), together)
                 self._expected = self._expect(measured)
                 again = verdict.beyond(given, self._expected)
-                more = (
-                    rounding.changes(source, samples, again, range(4, 8), together) if again else {}
-                )
+                more = {}
+                if max(again.values(), default=np.inf) < HOPELESS:
+                    more = rounding.changes(source, samples, [*again], range(4, 8), together)
             both = measured.keys() & more.keys()
             measured |= {run: verdict.again(measured[run], more[run]) for run in both}
             self._expected = self._expect(measured) if both else self._expected
@@ -284,7 +286,8 @@ class Check:
         else:
             same = self._measure_rounding(measured.outputs, together=32)
             # The model may look across its batch: then it is run on one sample at a time.
-            same = self._one_by_one(measured) if same.difference else same
+            if same.difference and self.model.source.is_batched():
+                same = self._one_by_one(measured)
             if same.difference:
                 message = f"{path} was not written: {same.difference}"
                 raise script.Failure("\n".join(filter(None, [message, models.hint(self.model)])))
@@ -317,6 +320,9 @@ class Check:
         """Run a file on all that is compared."""
         with script.quiet():
             runner = litert.Runner(content)
+            if runner.inputs.keys() != self.model.source.inputs.keys():
+                known = ", ".join(self.model.source.inputs)
+                raise ValueError(f"its inputs are {', '.join(runner.inputs)}, not {known}")
             outputs, seconds = [], []
             first = self._samples.runs[0]
             for run in script.counted(self._samples.runs, "running it"):

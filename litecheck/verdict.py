@@ -18,6 +18,7 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
 LAST_PLACES = 4  # units in the last place, by which runtimes may always differ
 TINY = 2.0**-120  # smaller differences are none: some processors take such numbers for 0
+LENT = 4  # times its own change, which chance has made small: what neighbours lend any number
 UNCLEAR = 0.01  # of a number's own spread: where rounding changes more, it cannot be judged
 TOO_MANY = 0.05  # of an output's numbers: where more are unclear, none is judged
 HARDLY = 1e-4  # of its size: a number that varies less hardly varies
@@ -146,19 +147,23 @@ def again(one: Mapping[str, Moved], two: Mapping[str, Moved]) -> dict[str, Moved
     }
 
 
-def beyond(given: Sequence[Arrays], reference: Expected) -> list[int]:
-    """Return the numbers of the runs that are not within the tolerances."""
-    runs = zip(given, reference.outputs, reference.tolerances, reference.others, strict=True)
-    return [
-        index
-        for index, (run, outputs, tolerances, others) in enumerate(runs)
-        if any(
-            name not in run
-            or _unlike(run[name], true)
-            or not (_distance(run[name], true, others.get(name, [])) <= tolerances[name]).all()
-            for name, true in outputs.items()
-        )
-    ]
+def beyond(given: Sequence[Arrays], reference: Expected) -> dict[int, float]:
+    """Return by how much runs are beyond the tolerances, by their numbers, the worst first.
+
+    It is the largest distance as a multiple of its tolerance, or infinity.
+    """
+    found: dict[int, float] = {}
+    for index, run in enumerate(given):
+        for name, true in reference.outputs[index].items():
+            if name not in run or _unlike(run[name], true):
+                found[index] = np.inf
+                continue
+            distance = _distance(run[name], true, reference.others[index].get(name, []))
+            tolerance = reference.tolerances[index][name]
+            if not (distance <= tolerance).all():
+                excess = float((distance / np.maximum(tolerance, TINY)).max())
+                found[index] = max(excess, found.get(index, 0.0))
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
 def _last_places(values: np.ndarray) -> np.ndarray:
@@ -183,9 +188,10 @@ def expected(
         2 · max(c_i, least over the axes of the median of c_j) + 4 units in its last place + 2^-120
 
     where c is the largest change of a number, and j runs over the line through i along an axis,
-    samples stacked in front. In a run that was not measured it is the largest at the same place.
-    A number is unclear if its tolerance is above 1% of its own spread over the samples, or of its
-    size where it has none; an exact one, if it came out otherwise.
+    samples stacked in front; small numbers beside large ones get less, see `_with_neighbours`. In a
+    run that was not measured it is the largest at the same place. A number is unclear if its
+    tolerance is above 1% of its own spread over the samples, or of its size where it has none; an
+    exact one, if it came out otherwise.
 
     Args:
         outputs: the original's outputs.
@@ -277,7 +283,9 @@ def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -
         measured = [index for index in group if index in changes]
         if not measured:
             continue
-        found = 2 * _with_neighbours(np.concatenate([changes[index] for index in measured]))
+        numbers = np.concatenate([stacked[index] for index in measured])
+        found = np.concatenate([changes[index] for index in measured])
+        found = 2 * _with_neighbours(found, numbers)
         ends = np.cumsum([len(changes[index]) for index in measured])
         for index in group:
             reaches[index][...] = found.max(axis=0, initial=0.0)
@@ -286,15 +294,26 @@ def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -
     return reaches
 
 
-def _with_neighbours(changes: np.ndarray) -> np.ndarray:
-    """Return changes that are at least the median along one of the axes through each."""
+def _with_neighbours(changes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return changes that are at least what neighbours lend: the median of one of the lines.
+
+    Neighbours lend in proportion to their size, or up to `LENT` times the own change: a small
+    number does not round as large ones beside it do.
+
+    Args:
+        changes: how far each number was moved, at least one axis.
+        numbers: these, of the same shape.
+    """
     axes = [axis for axis, size in enumerate(changes.shape) if size > 1]
     if not axes or not changes.size:
         return changes
-    medians = [np.median(changes, axis=axis, keepdims=True) for axis in axes]
-    least = medians[0]
-    for median in medians[1:]:
-        least = np.minimum(least, median)
+    sizes = np.where(np.isfinite(numbers), np.abs(numbers), 0.0)
+    shares = np.divide(changes, sizes, out=np.zeros_like(changes), where=sizes > 0)
+    least = np.full(changes.shape, np.inf)
+    for axis in axes:
+        median = np.median(changes, axis=axis, keepdims=True)
+        share = np.median(shares, axis=axis, keepdims=True)
+        least = np.minimum(least, np.minimum(median, np.maximum(sizes * share, LENT * changes)))
     return np.maximum(changes, least)
 
 

@@ -301,6 +301,26 @@ SOUND = {
             tokens(500, 20, 5),
         ),
         "clipped": lambda: (of(lambda x: tf.clip_by_value(x, -1, 1), 6), normal(30, 6)),
+        "counts": lambda: (
+            of(lambda x: tf.cast(tf.reduce_sum(tf.cast(x > 0, "float32"), -1), "int32"), 6),
+            normal(30, 6),
+        ),
+        "a vote": lambda: (
+            of(
+                lambda x: tf.argmax(tf.reduce_sum(tf.one_hot(x, 5), 1), -1, "int32"),
+                7,
+                dtype="int32",
+            ),
+            tokens(5, 30, 7),
+        ),
+        "eighths": lambda: (
+            of(lambda x: tf.floor(tf.cumsum(tf.round(8 * x) / 8, 1)), 6),
+            normal(30, 6),
+        ),
+        "places": lambda: (
+            of(lambda x: tf.floor(tf.linspace(0.0, 9.0, 10)) + 0 * x[:, :1], 6),
+            normal(30, 6),
+        ),
         "without numbers": lambda: (of(lambda x: x[:, 6:], 6), normal(30, 6)),
         "a branch": lambda: (
             of(lambda x: tf.where(tf.reduce_sum(x) > 0, x * 2, x / 3), 6),
@@ -421,6 +441,36 @@ WRONG = {
         lambda x: tf.argmax(tf.concat([x[:, :1] - 9, x[:, :1], x[:, :1] - 9], -1), -1, "int32"),
         normal(30, 6),
     ),
+    "a minority of small numbers": (
+        lambda x: tf.concat([tf.exp(x), tf.exp(x - 1)], 1),
+        lambda x: tf.where(x < 3, 0.0, tf.concat([tf.exp(x), tf.exp(x - 1)], 1)),
+        np.float32([*np.linspace(15, 18, 60), *np.linspace(-1, 2.5, 25)])[:, None],
+    ),
+    "a minority of small numbers, alone": (
+        lambda x: tf.exp(x[:, 0]),
+        lambda x: tf.where(x[:, 0] < 3, 0.0, tf.exp(x[:, 0])),
+        np.float32([*np.linspace(15, 18, 60), *np.linspace(-1, 2.5, 25)])[:, None],
+    ),
+    "a remainder that is never 0": (
+        lambda x: tf.math.floormod(x, 12.0),
+        lambda x: tf.math.floormod(x - 0.5, 12.0) + 0.5,
+        np.arange(1, 200, dtype="float32")[:, None],
+    ),
+    "one day less at the end of each": (
+        lambda x: tf.floor(x / 24),
+        lambda x: tf.math.ceil(x / 24) - 1,
+        np.arange(1, 300, dtype="float32")[:, None],
+    ),
+    "a seldom match of whole numbers": (
+        lambda x: tf.equal(tf.reduce_sum(x, 1), 5.0),
+        lambda x: tf.reduce_sum(x, 1) > 5.0,
+        np.float32(np.arange(200)[:, None] % [2, 3, 5, 7, 199] == 0),
+    ),
+    "halves rounded the other way": (
+        lambda x: tf.floor(tf.reduce_sum(x, 1) * 0.5),
+        lambda x: tf.math.ceil(tf.reduce_sum(x, 1) * 0.5),
+        np.float32(RNG.integers(0, 200, (60, 2))),
+    ),
     "relu for leaky relu, on random inputs": (tf.nn.leaky_relu, tf.nn.relu, None),
     "clipped at 1, on random inputs": (
         lambda x: x * 1.5,
@@ -437,6 +487,20 @@ def test_a_wrong_file_is_refused(tmp_path, case):
     with pytest.raises(litecheck.Failure, match="was not written: .*output output_0"):
         checked(tmp_path, of(right, *sizes), given, wrong=of(wrong, *sizes))
     assert not (tmp_path / "m.tflite").exists()
+
+
+def test_what_was_folded_otherwise_is_not_refused(tmp_path):
+    """1000 and -1000 are added, and one of the two ways loses all of x."""
+    model = stack(layers.Rescaling(1, offset=1000), layers.Rescaling(1, offset=-1000), sizes=(4,))
+    check = checked(tmp_path, model, normal(30, 4, scale=1e-6))
+    assert check.rows["float32"].verdict in ("verified", "cannot be judged")
+
+
+def test_a_file_of_other_inputs_is_refused_in_a_sentence(tmp_path):
+    right, x = of(tf.sin, 3), keras.Input((3,), name="z")
+    wrong = keras.Model(x, Formula(tf.sin)(x))
+    with pytest.raises(litecheck.Failure, match="its inputs are z, not x"):
+        checked(tmp_path, right, normal(20, 3), wrong=wrong)
 
 
 @pytest.mark.parametrize("offset", [1e6, 5e6])
@@ -623,7 +687,19 @@ def test_loops_branches_and_calls_are_repeated(tmp_path, together):
 def test_after_the_time_no_more_runs_are_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(rounding, "SECONDS", 0.0)
     found = measured(given_runs(), source(tmp_path, tf.sin))
-    assert list(found) == [0]
+    assert list(found) == [0, 1, 2, 3]
+
+
+def test_the_worst_runs_are_measured_first(tmp_path, monkeypatch):
+    """Where time is short, a wrong number among the last samples is found all the same."""
+    monkeypatch.setattr(rounding, "SECONDS", 0.0)
+    numbers = np.float32(np.geomspace(1e6, 1e-2, 300))[:, None]
+
+    def wrong(x):
+        return tf.where(x < 0.02, 0.0, tf.sin(x) + x)
+
+    with pytest.raises(litecheck.Failure, match="was not written"):
+        checked(tmp_path, of(lambda x: tf.sin(x) + x, 1), numbers, wrong=of(wrong, 1))
 
 
 def test_ties_get_trials_until_a_coin_has_fallen_on_both_sides(tmp_path):

@@ -68,6 +68,7 @@ def double(added):
         path="double.keras",
         directory=saved().name,
         signature="serving_default",
+        is_batched=lambda: True,
         inputs={"x": ends},
         outputs={"y": ends},
     )
@@ -121,7 +122,7 @@ class Instead:
     def __init__(self, added):
         """Take the number that is added."""
         self.added = added
-        self.outputs = {"y": {"quantization": (0.0, 0)}}
+        self.inputs, self.outputs = {"x": {}}, {"y": {"quantization": (0.0, 0)}}
 
     def __call__(self, run):
         """Return the outputs of a run."""
