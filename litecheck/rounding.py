@@ -54,7 +54,7 @@ SHORT, LARGEST = 256, 2**16
 REMAINDERS = {"FloorDiv", "FloorMod", "LinSpace", "Mod", "TruncateDiv", "TruncateMod"}
 BLURRED = re.compile(r"EuclideanNorm|FusedBatchNorm\w*|I?R?FFT\w*|ResizeBi\w*")  # of SUMS
 SECONDS = 20.0  # of measuring, after which no more runs are begun
-FEW = 4  # samples that are measured first: how long they take says how many can be joined
+FEW = 8  # samples that are measured first: how long they take says how many can be joined
 STATEFUL = 100  # runs of a model with a state that are measured at most
 POOL = 99_991  # random numbers that are drawn once and read from any place: faster than new ones
 CALLS = {"PartitionedCall": ["f"], "StatefulPartitionedCall": ["f"]}
@@ -183,7 +183,7 @@ def changes(
         for run, *others in zip(clean, *attempts, strict=True):
             found.append({n: verdict.moved(run[n], [each[n] for each in others]) for n in run})
         rest = rest.part(len(clean), None)
-        if time.monotonic() < begun + SECONDS / 4:
+        if time.monotonic() < begun + SECONDS / 2:
             most = min(2 * most, together)
     return dict(zip(runs, found, strict=False))
 
@@ -253,14 +253,15 @@ class Trial:
         repeat = step.repeat
         if step.kind == "exact" or self._is_clean:
             return repeat(given)
-        found = repeat(given)
         if step.kind == "sum":
-            if _adds_exactly(step.op, given, found):
-                return found
+            exact_sums = _exact_sums(step, given)
+            if exact_sums:
+                return exact_sums
             scale = 0.5 * math.sqrt(_terms(step.op, given))
             place = 1 if "Conv" in step.op.type else 0  # a kernel is smaller than an image
             given[place] = self._noisy(given[place], scale)
             return [self._noisy(value, 1 + scale) for value in repeat(given)]
+        found = repeat(given)
         exact = [_exact_numbers(step, given, value) for value in found]
         if step.kind == "basic":
             noisy = [self._noisy(value, 1) for value in found]
@@ -304,10 +305,15 @@ class Trial:
         return np.resize(self._noises[start : start + min(math.prod(shape), POOL)], shape)
 
 
-def _short(value: tf.Tensor) -> np.ndarray:
-    """Return which numbers of a real tensor are short."""
-    numbers = value.numpy() * np.float32(SHORT)
-    return (np.rint(numbers) == numbers) & (np.abs(numbers) <= SHORT * LARGEST)
+def _short(numbers: np.ndarray) -> np.ndarray:
+    """Return which of an array's real numbers are short."""
+    steps = numbers * np.float32(SHORT)
+    return (np.rint(steps) == steps) & (np.abs(steps) <= SHORT * LARGEST)
+
+
+def _are_short(numbers: np.ndarray) -> bool:
+    """Return whether all of an array's real numbers are short."""
+    return bool(_short(numbers).all())
 
 
 def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> Any:
@@ -322,11 +328,11 @@ def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> 
         step.kind == "basic" or is_division or kind in REMAINDERS
     ):
         return None
-    exact = _short(found)
+    exact = _short(found.numpy()) & (found.numpy() != 0)  # noise leaves 0 as it is
     for value in real:
         if not exact.any():
             return None
-        exact = exact & _short(value)
+        exact = exact & _short(value.numpy())
     if is_division:
         exact = exact & _is_product(given[0].numpy(), given[1].numpy(), found.numpy())
     return exact
@@ -338,21 +344,27 @@ def _is_product(numbers: np.ndarray, divisors: Any, quotients: np.ndarray) -> np
         return numbers * np.reciprocal(np.float32(divisors)) == quotients
 
 
-def _adds_exactly(op: tf.Operation, given: Sequence[tf.Tensor], found: Sequence[tf.Tensor]) -> bool:
-    """Return whether a sum is exact: of short numbers only, and short itself.
+def _exact_sums(step: Step, given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Return the outputs of a sum if they are exact: short, and of short numbers only; else none.
 
     To some runtimes a mean is the product with a reciprocal: it must be the same.
     """
-    real = [value for value in [*given, *found] if value.dtype.is_floating]
-    if BLURRED.fullmatch(op.type) or not real or any(v.dtype.is_complex for v in found):
-        return False
-    few = [tf.reshape(value, [-1])[:SHORT] for value in real]  # most tensors are told by these
-    if not all(_short(value).all() for value in [*few, *real]):
-        return False
-    if not op.type.startswith(("AvgPool", "Mean")):
-        return True
-    terms, means = _terms(op, given), found[0].numpy()
-    return bool(_is_product(means * np.float32(terms), terms, means).all())
+    real = [value for value in given if value.dtype.is_floating]
+    if BLURRED.fullmatch(step.op.type) or not real:
+        return []
+    # Most tensors are told by their first numbers.
+    if not all(_are_short(value.numpy().ravel()[:SHORT]) for value in real):
+        return []
+    if not all(_are_short(value.numpy()) for value in real):
+        return []
+    found = step.repeat(given)
+    if not all(_are_short(value.numpy()) for value in found):
+        return []
+    if step.op.type.startswith(("AvgPool", "Mean")):
+        terms, means = _terms(step.op, given), found[0].numpy()
+        if not _is_product(means * np.float32(terms), terms, means).all():
+            return []
+    return found
 
 
 def _where_finite(value: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

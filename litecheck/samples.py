@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,17 +58,20 @@ class Samples(NamedTuple):
             runs=[self.runs[index] for index in runs], ids=[self.ids[index] for index in runs]
         )
 
-    def new_ones(self, first: Sequence[int], others: Iterable[int]) -> list[int]:
-        """Return the numbers of the first runs, and of others that hold a sample not seen before.
+    def without_repeated(self, runs: Iterable[int], kept: Collection[int]) -> list[int]:
+        """Return the numbers of runs without those whose samples all are in smaller ones.
 
-        The run of several samples at the end repeats those of other runs.
+        Args:
+            runs: the numbers, in the order of their importance.
+            kept: those that stay, nevertheless.
         """
-        found, known = list(first), {sample for index in first for sample in self.ids[index]}
-        for index in others:
-            if not known.issuperset(self.ids[index]):
-                found.append(index)
-                known.update(self.ids[index])
-        return found
+        given = list(dict.fromkeys(runs))
+        alone = {self.ids[index][0] for index in given if len(self.ids[index]) == 1}
+        return [
+            index
+            for index in given
+            if index in kept or len(self.ids[index]) == 1 or not alone.issuperset(self.ids[index])
+        ]
 
     def size(self) -> int:
         """Return how many samples are in the runs."""

@@ -195,7 +195,8 @@ class Check:
         if verdict.compare(given, self._expected).broken:
             return verdict.compare(given, self._expected)
         far = [*verdict.beyond(given, self._expected)]
-        runs = samples.new_ones([*far[:SUSPECTS], *self._recorded], far)
+        order = [*far[:SUSPECTS], *self._recorded, *far]
+        runs = samples.without_repeated(order, self._recorded)
         try:
             with script.doing("measuring what rounding changes"), script.quiet():
                 measured = rounding.changes(source, samples, runs, range(4), together)
