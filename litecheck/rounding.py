@@ -54,7 +54,7 @@ SHORT, LARGEST = 256, 2**16
 REMAINDERS = {"FloorDiv", "FloorMod", "LinSpace", "Mod", "TruncateDiv", "TruncateMod"}
 BLURRED = re.compile(r"EuclideanNorm|FusedBatchNorm\w*|I?R?FFT\w*|ResizeBi\w*")  # of SUMS
 SECONDS = 20.0  # of measuring, after which no more runs are begun
-FEW = 8  # samples that are measured first: how long they take says how many can be joined
+FEW = 10  # samples that are measured first: how long they take says how many can be joined
 STATEFUL = 100  # runs of a model with a state that are measured at most
 POOL = 99_991  # random numbers that are drawn once and read from any place: faster than new ones
 CALLS = {"PartitionedCall": ["f"], "StatefulPartitionedCall": ["f"]}
@@ -289,20 +289,22 @@ class Trial:
         if value.dtype.name not in EPS or not value.shape.num_elements():
             return value
         numbers, eps = value.numpy(), EPS[value.dtype.name] * scale
-        spread = (eps * self._draw(numbers.shape)).astype(numbers.dtype)
+        changed = self._draw(numbers.shape, numbers.dtype, eps)
         if value.dtype.is_complex:
-            spread += (1j * eps * self._draw(numbers.shape)).astype(numbers.dtype)
+            changed += 1j * self._draw(numbers.shape, numbers.dtype, eps)
         with np.errstate(all="ignore"):
-            changed = numbers + numbers * spread
+            changed *= numbers
+            changed += numbers
             if around:
-                moved = EPS["float32"] * around * self._draw(numbers.shape)
-                changed += moved.astype(numbers.dtype)
-        return tf.constant(np.where(np.isfinite(changed), changed, numbers))
+                changed += self._draw(numbers.shape, numbers.dtype, EPS["float32"] * around)
+        is_finite = np.isfinite(changed)
+        return tf.constant(changed if is_finite.all() else np.where(is_finite, changed, numbers))
 
-    def _draw(self, shape: tf.TensorShape) -> np.ndarray:
-        """Return noise of a shape: float32, uniform, with a standard deviation of COARSE."""
+    def _draw(self, shape: tuple[int, ...], dtype: np.dtype, scale: float) -> np.ndarray:
+        """Return noise of a shape and dtype: uniform, its standard deviation COARSE scales."""
         start = int(self._random.integers(POOL))
-        return np.resize(self._noises[start : start + min(math.prod(shape), POOL)], shape)
+        noises = self._noises[start : start + min(math.prod(shape), POOL)]
+        return np.resize((noises * np.float32(scale)).astype(dtype), shape)
 
 
 def _short(numbers: np.ndarray) -> np.ndarray:
@@ -328,7 +330,9 @@ def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> 
         step.kind == "basic" or is_division or kind in REMAINDERS
     ):
         return None
-    exact = _short(found.numpy()) & (found.numpy() != 0)  # noise leaves 0 as it is
+    exact = _short(found.numpy())
+    if step.kind == "basic":
+        exact &= found.numpy() != 0  # noise leaves 0 as it is
     for value in real:
         if not exact.any():
             return None
