@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,12 +70,14 @@ class Step(NamedTuple):
         kind: how it rounds: "exact", "basic", "sum" or "function"; or "call", "loop" or "branch".
         repeat: a function that repeats it, from a list of tensors to a list of tensors.
         plans: those of the functions that it calls.
+        done: the `ref()` of tensors that no later step needs.
     """
 
     op: tf.Operation
     kind: str
     repeat: Any
     plans: list["Plan"]
+    done: Set[Any] = frozenset()
 
 
 class Plan:
@@ -85,12 +87,18 @@ class Plan:
         """Take a `FuncGraph`."""
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         given = {end.ref() for end in self.inputs}
-        self.steps = [
+        steps = [
             _step(graph, op)
             for op in graph.get_operations()
             if (op.outputs or op.type.startswith("Assign"))
             and not (op.outputs and given.issuperset(end.ref() for end in op.outputs))
         ]
+        needed, self.steps = {end.ref() for end in self.outputs}, list[Step]()
+        for step in reversed(steps):
+            ends = {end.ref() for end in [*step.op.inputs, *step.op.outputs]}
+            self.steps.append(step._replace(done=ends - needed))
+            needed |= ends
+        self.steps.reverse()
 
     def types(self) -> set[str]:
         """Return the types of all operations."""
@@ -207,8 +215,13 @@ def _outputs(
     """Return the outputs of the runs of portions, with the noise of a seed, or none."""
     if repeated.is_stateful:
         repeated = Repeated(source)
-    call = repeated.function(seed)
-    return [row for portion in group for row in models.outputs_of(call, portion.runs)]
+    call, rows = repeated.function(seed), list[Arrays]()
+    for portion in group:
+        try:
+            rows += models.outputs_of(call, portion.runs)
+        except (ValueError, tf.errors.OpError):  # they cannot be joined
+            rows += [row for run in portion.runs for row in models.outputs_of(call, [run])]
+    return rows
 
 
 def _flips(given: Sequence[Arrays], true: Sequence[Arrays]) -> bool:
@@ -237,6 +250,8 @@ class Trial:
             given = [known[end.ref()] for end in step.op.inputs]
             values = self._values(step, given)
             known |= {end.ref(): value for end, value in zip(step.op.outputs, values, strict=True)}
+            for end in step.done:
+                del known[end]
         return [known[end.ref()] for end in plan.outputs]
 
     def _values(self, step: Step, given: list[tf.Tensor]) -> list[tf.Tensor]:

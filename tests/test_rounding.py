@@ -684,6 +684,17 @@ def test_loops_branches_and_calls_are_repeated(tmp_path, together):
         assert 0 < run["y"].change.max() < 1e-4
 
 
+def test_runs_that_cannot_be_joined_are_measured_one_by_one(tmp_path):
+    """A mask leaves other numbers of rows: nobody knows of which sample each is."""
+    found = measured(
+        given_runs(9),
+        source(tmp_path, lambda x: tf.sin(tf.boolean_mask(x, x[:, 0] > 1.5))),
+        together=32,
+    )
+    assert [len(run["y"].clean) for run in found.values()] == [0] * 4 + [1] * 5
+    assert all(run["y"].change.min(initial=1) > 0 for run in found.values())
+
+
 def test_after_the_time_no_more_runs_are_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(rounding, "SECONDS", 0.0)
     found = measured(given_runs(20), source(tmp_path, tf.sin))
