@@ -408,7 +408,12 @@ def _repeat(op: tf.Operation) -> Any:
         if arg.type_list_attr:
             count = len(op.get_attr(arg.type_list_attr))
         places.append((name, count))
-    attributes = {arg.name: op.get_attr(arg.name) for arg in op.op_def.attr if arg.name in names}
+    attributes = {}
+    for arg in op.op_def.attr:
+        if arg.name in names:
+            attributes[arg.name] = op.get_attr(arg.name)
+        elif renamed and arg.type != "type":  # the Squeeze's squeeze_dims
+            attributes[renamed.pop(0)] = op.get_attr(arg.name)
 
     def repeat(given: list[tf.Tensor]) -> list[tf.Tensor]:
         rest = iter(given)

@@ -684,6 +684,44 @@ def test_loops_branches_and_calls_are_repeated(tmp_path, together):
         assert 0 < run["y"].change.max() < 1e-4
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tf.squeeze(x[:, None, None], [1, 2]),
+        lambda x: tf.stack(tf.split(x, 3, 1), 0),
+        lambda x: tf.concat(tf.split(x, [1, 2], 1), 1)[..., None],
+        lambda x: tf.reduce_max(tf.expand_dims(x, 1), 2, keepdims=True),
+        lambda x: tf.compat.v1.where(x > 1, x, -x),
+        lambda x: tf.cast(tf.reduce_any(x > 1, 1), "float32"),
+        lambda x: tf.image.resize(x[:, None, :, None], (2, 6))[..., 0],
+        lambda x: tf.nn.conv1d(x[..., None], tf.ones((2, 1, 4)), 1, "SAME", dilations=1),
+        lambda x: tf.math.top_k(x, 2)[0],
+        lambda x: tf.matmul(x, x, transpose_a=True)[None],
+        lambda x: tf.gather(x, [2, 0], axis=1, batch_dims=0),
+    ],
+    ids=[
+        "squeeze",
+        "split",
+        "splitv",
+        "axis",
+        "select",
+        "any",
+        "resize",
+        "conv1d",
+        "top",
+        "matmul",
+        "gather",
+    ],
+)
+def test_operations_are_repeated_with_all_that_they_take(tmp_path, function):
+    """What `tf.raw_ops` calls otherwise than a graph does, too, and one sample in a run."""
+    for index, run in measured(given_runs(2), source(tmp_path, function)).items():
+        x = tf.fill((1, 3), 1 + index / 7)
+        true = function(x).numpy()
+        assert run["y"].clean.shape == true.shape
+        np.testing.assert_allclose(run["y"].clean, true, rtol=1e-6)
+
+
 def test_runs_that_cannot_be_joined_are_measured_one_by_one(tmp_path):
     """A mask leaves other numbers of rows: nobody knows of which sample each is."""
     found = measured(
