@@ -20,20 +20,23 @@ const ARRAYS = {
 const VAGUE = 0.5; // of the range: no device agrees beyond that
 const LARGEST = 3.4028234663852886e38; // of float32: the converter stores infinity as this
 
-// Return the arrays of an object from names to { dtype, shape, base64 }, as { dtype, shape, values }.
-function arrays(packed) {
-  const made = {};
-  for (const [name, { dtype, shape, base64 }] of Object.entries(packed)) {
-    if (!(dtype in ARRAYS)) throw new Error(`${name} holds ${dtype}, which is not compared here`);
-    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    const values = new ARRAYS[dtype](bytes.buffer);
-    if (values.length !== shape.reduce((product, size) => product * size, 1)) {
-      throw new Error(`${name} has not as many numbers as its shape`);
-    }
-    made[name] = { dtype, shape, values };
+// Return an object with each field's value made another, from its name and value.
+const mapped = (fields, make) =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, make(name, value)]));
+
+// Return the array of an object { dtype, shape, base64 } with a name, as { dtype, shape, values }.
+function array(name, { dtype, shape, base64 }) {
+  if (!(dtype in ARRAYS)) throw new Error(`${name} holds ${dtype}, which is not compared here`);
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const values = new ARRAYS[dtype](bytes.buffer);
+  if (values.length !== shape.reduce((product, size) => product * size, 1)) {
+    throw new Error(`${name} has not as many numbers as its shape`);
   }
-  return made;
+  return { dtype, shape, values };
 }
+
+// Return the arrays of an object from names to such objects.
+const arrays = (packed) => mapped(packed, array);
 
 // Return the variant of a file in a record, by its hash or else its name; undefined without one.
 export function variantOf(record, name, sha256) {
@@ -83,12 +86,7 @@ export function runsOf(record, variant) {
     inputs: arrays(run.inputs),
     outputs: arrays(run.outputs),
     tolerance: arrays(run.tolerance[variant]),
-    others: Object.fromEntries(
-      Object.entries(run.others ?? {}).map(([name, parts]) => [
-        name,
-        parts.map((part) => arrays({ [name]: part })[name]),
-      ]),
-    ),
+    others: mapped(run.others ?? {}, (name, parts) => parts.map((part) => array(name, part))),
   }));
 }
 
@@ -125,9 +123,9 @@ const real = (value) => {
   return Math.abs(number) >= LARGEST ? Math.sign(number) * Infinity : number;
 };
 
-// Return how many runs agree, the largest difference as a part of its range, the worst
-// run that does not agree, and whether NaN or infinity came in place of a number. `given` has the
-// outputs of each run here: typed arrays by name.
+// Return how many runs agree, the largest difference as a part of its range, the worst run that does
+// not agree, and whether NaN or infinity came in place of a number. `given` has the outputs of each
+// run here: typed arrays by name.
 export function agreement(record, runs, given) {
   const ranges = arrays(record.ranges);
   const found = { count: 0, of: runs.length, ofRange: 0, worst: null, lost: false };

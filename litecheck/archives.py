@@ -129,10 +129,15 @@ def inputs(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def weights(model: keras.Model) -> list[list[np.ndarray]]:
-    """Return the arrays of a model's trainable and of its other variables: two lists."""
+def tensors(model: keras.Model) -> list[list[tf.Tensor]]:
+    """Return the values of a model's trainable and of its other variables: two lists."""
     sides = model.trainable_variables, model.non_trainable_variables
-    return [[variable.numpy() for variable in side] for side in sides]
+    return [[tf.convert_to_tensor(variable.value) for variable in side] for side in sides]
+
+
+def weights(model: keras.Model) -> list[list[np.ndarray]]:
+    """Return the same as arrays."""
+    return [[tensor.numpy() for tensor in side] for side in tensors(model)]
 
 
 def call(

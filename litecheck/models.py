@@ -204,7 +204,7 @@ class Source:
 
     def is_batched(self) -> bool:
         """Return whether a run may take any number of samples."""
-        return all(None in input.shape[:1] for input in self.inputs.values())
+        return samples.varies(self.inputs)
 
     def discard(self) -> None:
         """Remove what was saved for the converter, when all is converted."""
@@ -416,8 +416,7 @@ class KerasReference(Reference):
     def function(self) -> Call:
         """Return the model as a function of a run's inputs."""
         model = self.keras()
-        weights = [[tf.constant(array) for array in side] for side in archives.weights(model)]
-        names = input_names(model)
+        weights, names = archives.tensors(model), input_names(model)
         return lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
 
     def release(self) -> None:
@@ -486,7 +485,6 @@ def _traced(
     """
     constants = archives.weights(model)
     large = sum(array.nbytes for side in constants for array in side) > LARGE
-    sides = model.trainable_variables, model.non_trainable_variables
     tensors = keras.tree.flatten(archives.inputs(model))
     names = input_names(model)
     if like and set(names) != set(like.structured_input_signature[1]):
@@ -499,7 +497,7 @@ def _traced(
     def call(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         weights: Sequence[Sequence[Any]] = constants
         if large:
-            weights = [[tf.convert_to_tensor(v.value) for v in side] for side in sides]
+            weights = archives.tensors(model)
         outputs = archives.call(model, list(values), weights)
         if like and outputs.keys() != like.structured_outputs.keys():
             return dict(zip(like.structured_outputs, outputs.values(), strict=True))

@@ -49,14 +49,16 @@ def pack(arrays: Arrays) -> dict[str, Any]:
     return {name: packed(array) for name, array in arrays.items()}
 
 
+def _unpacked(part: Mapping[str, Any]) -> np.ndarray:
+    """Return the array of what `packed` returned."""
+    dtype = np.dtype(part["dtype"]).newbyteorder("<")
+    content = base64.b64decode(part["base64"], validate=True)
+    return np.frombuffer(content, dtype).reshape(part["shape"])
+
+
 def _unpack(objects: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of what `pack` returned."""
-    arrays = {}
-    for name, part in objects.items():
-        dtype = np.dtype(part["dtype"]).newbyteorder("<")
-        content = base64.b64decode(part["base64"], validate=True)
-        arrays[name] = np.frombuffer(content, dtype).reshape(part["shape"])
-    return arrays
+    return {name: _unpacked(part) for name, part in objects.items()}
 
 
 def chosen(
@@ -92,7 +94,7 @@ def chosen(
     for index in dict.fromkeys([*first, *alone]):
         tolerance = {name: verdict.shape_of(array) for name, array in outputs[index].items()}
         numbers = sum(map(math.prod, tolerance.values())) * len(artifacts.VARIANTS)
-        size += len(str(pack(inputs[index]) | pack(outputs[index]))) + 16 * numbers // 3
+        size += sum(len(str(pack(side[index]))) for side in (inputs, outputs)) + 16 * numbers // 3
         if len(found) == RUNS or (found and size > MEGABYTE):
             break
         found.append(index)
@@ -387,7 +389,7 @@ def _recorded(entry: Entry) -> Recorded | None:
             tolerances=[_unpack(run["tolerance"][entry.variant]) for run in runs],
             others=[
                 {
-                    name: [_unpack({name: part})[name] for part in parts]
+                    name: [_unpacked(part) for part in parts]
                     for name, parts in run.get("others", {}).items()
                 }
                 for run in runs

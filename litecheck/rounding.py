@@ -177,7 +177,7 @@ def changes(
     repeated = Repeated(source)
     if repeated.is_stateful:  # then runs depend on those before
         runs = range(min(max(runs, default=-1) + 1, STATEFUL))
-    rest, most = given.chosen(runs), len(runs) if repeated.is_stateful else FEW
+    rest, most = given.chosen(runs), FEW
     found: list[dict[str, verdict.Moved]] = []
     start = time.monotonic()
     while rest.runs and (not found or time.monotonic() < start + SECONDS):
@@ -368,13 +368,11 @@ def _exact_sums(step: Step, given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
     To some runtimes a mean is the product with a reciprocal: it must be the same.
     """
-    real = [value for value in given if value.dtype.is_floating]
+    real = [value.numpy() for value in given if value.dtype.is_floating]
     if BLURRED.fullmatch(step.op.type) or not real:
         return []
-    # Most tensors are told by their first numbers.
-    if not all(_are_short(value.numpy().ravel()[:SHORT]) for value in real):
-        return []
-    if not all(_are_short(value.numpy()) for value in real):
+    firsts = [numbers.ravel()[:SHORT] for numbers in real]  # most tensors are told by these
+    if not all(map(_are_short, [*firsts, *real])):
         return []
     found = step.repeat(given)
     if not all(_are_short(value.numpy()) for value in found):

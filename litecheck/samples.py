@@ -84,7 +84,7 @@ class Samples(NamedTuple):
 
     def with_several(self, inputs: Mapping[str, Input]) -> "Samples":
         """Return the same and, where the batch varies, one run more, of several samples."""
-        if len(self.runs) < 2 or not _varies(inputs):
+        if len(self.runs) < 2 or not varies(inputs):
             return self
         few = self.part(0, SEVERAL)
         return self._replace(runs=[*self.runs, joined(few.runs)], ids=[*self.ids, sum(few.ids, [])])
@@ -100,7 +100,7 @@ class Samples(NamedTuple):
             size: the bytes of the outputs of one sample. Those of a run fill eight megabytes, or
                 are a hundred.
         """
-        if not _varies(inputs):
+        if not varies(inputs):
             return self
         many = min(max(OUTPUTS // max(size, 1), 1), MANY)
         starts = [*range(min(ALONE, len(self.runs))), *range(ALONE, len(self.runs), many)]
@@ -406,7 +406,7 @@ def _counts(arrays: Arrays) -> dict[str, int]:
     return {name: len(array) if array.ndim else 1 for name, array in arrays.items()}
 
 
-def _varies(inputs: Mapping[str, Input]) -> bool:
+def varies(inputs: Mapping[str, Input]) -> bool:
     """Return whether the batch of a model varies, from a dict of `Input`."""
     return all(None in input.shape[:1] for input in inputs.values())
 

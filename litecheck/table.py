@@ -192,8 +192,9 @@ class Check:
         measured: dict[int, dict[str, verdict.Moved]] = {}
         self._unknown = ""
         self._expected = self._expect(measured)
-        if verdict.compare(given, self._expected).broken:
-            return verdict.compare(given, self._expected)
+        same = verdict.compare(given, self._expected)
+        if same.broken:
+            return same
         far = [*verdict.beyond(given, self._expected)]
         order = [*far[:SUSPECTS], *self._recorded, *far]
         runs = samples.without_repeated(order, self._recorded)
@@ -202,12 +203,11 @@ class Check:
                 measured = rounding.changes(source, samples, runs, range(4), together)
                 self._expected = self._expect(measured)
                 again = verdict.beyond(given, self._expected)
-                more = {}
-                if max(again.values(), default=np.inf) < HOPELESS:
+                if again and max(again.values()) < HOPELESS:
                     more = rounding.changes(source, samples, [*again], range(4, 8), together)
-            both = measured.keys() & more.keys()
-            measured |= {run: verdict.again(measured[run], more[run]) for run in both}
-            self._expected = self._expect(measured) if both else self._expected
+                    both = measured.keys() & more.keys()
+                    measured |= {run: verdict.again(measured[run], more[run]) for run in both}
+                    self._expected = self._expect(measured)
         except Exception as error:  # what cannot be repeated can raise almost anything
             self._unknown = f"how far rounding moves it is not known: {script.brief(error)}"
         self._measured = samples.chosen(list(measured)).size()
