@@ -5,7 +5,7 @@ import importlib.metadata
 import sys
 from typing import NoReturn
 
-from litecheck import artifacts, script
+from litecheck import artifacts, rescue, script
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,8 +84,12 @@ def requirements() -> str:
     return " ".join(each.split(";")[0].strip() for each in needed if "extra" in each)
 
 
-def main() -> None:
-    """Run the command that is given."""
+def main(progress: str = "") -> None:
+    """Run the command that is given.
+
+    Args:
+        progress: the file of the progress of a conversion, which runs in a process of its own.
+    """
     words = sys.argv[1:2]
     program = " ".join(["litecheck", *[word for word in words if not word.startswith("-")]])
     install = "ai-edge-litert" if words == ["run"] else requirements()
@@ -101,6 +105,9 @@ def main() -> None:
         return
     if options.command == "convert" or not options.model.endswith(".tflite"):
         artifacts.require_model(options.model)
+        if options.command == "convert" and not progress:
+            name = options.output or artifacts.stem(options.model)
+            sys.exit(rescue.convert(program, sys.argv[1:], name))
         with script.quiet_start():
             import tensorflow  # noqa: F401 # the modules of conversions import it
     if options.command == "look":
@@ -117,6 +124,7 @@ def main() -> None:
         options.test,
         options.signature,
         options.batch,
+        rescue.Progress(progress),
     )
 
 

@@ -101,6 +101,36 @@ def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, floa
     return {name: totals[name] / numbers[name] for name in of}
 
 
+def same_class(given: Sequence[Arrays], expected: Sequence[Arrays]) -> tuple[int, int] | None:
+    """Return on how many rows two models predict the same classes, and of how many rows.
+
+    A classifier is known by its outputs: rows of two or more probabilities, which add up to 1.
+
+    Args:
+        given: the outputs of each run, of the first runs or of all.
+        expected: those of the original.
+
+    Returns:
+        Two integers, or None if no output is a classifier's.
+    """
+    classifiers = [name for name in expected[0] if all(_probable(run[name]) for run in expected)]
+    if not classifiers:
+        return None
+    same, of = 0, 0
+    for run, true in zip(given, expected, strict=False):
+        agree = [run[name].argmax(axis=-1) == true[name].argmax(axis=-1) for name in classifiers]
+        same += int(np.logical_and.reduce(agree).sum())
+        of += len(true[classifiers[0]])
+    return same, of
+
+
+def _probable(outputs: np.ndarray) -> bool:
+    """Return whether these are rows of two or more probabilities, which add up to 1."""
+    if outputs.dtype.kind != "f" or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    return bool((outputs >= 0).all() and (np.abs(outputs.sum(axis=1) - 1) < 1e-3).all())
+
+
 def threshold(outputs: np.ndarray) -> float:
     """Return the decision threshold: 0.5 for probabilities, 0 for others."""
     probable = ((outputs >= 0) & (outputs <= 1)) | np.isnan(outputs)

@@ -1,16 +1,21 @@
 """What is in a Keras archive? The model in float32, and what it computes in inference mode."""
 
 import contextlib
+import os
 import re
+import shutil
+import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
-from litecheck import artifacts, script
+from litecheck import artifacts, keras2, script
 
 NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # dtype policies
 
@@ -29,29 +34,108 @@ def explained(path: str) -> Iterator[None]:
     except script.Failure:
         raise
     except Exception as error:  # a damaged file can make Keras raise almost anything
-        message, story, name = script.brief(error), str(error), artifacts.stem(path)
-        convert = script.command("convert", name)
-        own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
-        package = re.search(r"parent module (\w+)\S* cannot be imported", story)
-        if package:
-            message = f"{path} needs the package {package[1]}: pip install {package[1]}"
-            raise script.Failure(message) from error
-        if "arbitrary code execution" in story:
-            why = "holds a Lambda layer: loading it would risk arbitrary code execution"
-        elif own:
-            why = f"holds {own[1].split('>')[-1]}, which is code of your own"
-        elif path.endswith((".h5", ".hdf5")):
-            reason = message[:200]
-            raise script.Failure(
-                f"{path} cannot be loaded by Keras 3: {reason}\nIf Keras 2 can, run there"
-                f' tf.saved_model.save(model, "{name}"), and here {convert}'
-            ) from error
-        else:
-            raise script.Failure(f"{path} cannot be loaded: {message}") from error
+        message, way = _explanation(path, str(error))
+        raise script.Failure(f"{path} {message}\n{way}" if way else f"{path} {message}") from error
+
+
+def _explanation(path: str, story: str) -> tuple[str, str]:
+    """Return why an archive cannot be loaded, from what Keras says, and a way out or ""."""
+    name = artifacts.stem(path)
+    convert = script.command("convert", name)
+    call = f'call model.export("{name}"), and then: {convert}'
+    way = f"Where that code is, {call}"
+    package = re.search(r"parent module ([^. ]+)\S* cannot be imported", story)
+    own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
+    kind = own[1].split(">")[-1] if own else ""
+    if "TFSMLayer" in story:
+        return (
+            "cannot be loaded: it holds a TFSMLayer, which only points to a SavedModel",
+            f"Convert that SavedModel: {script.command('convert', 'DIRECTORY')}",
+        )
+    if "arbitrary code execution" in story or "arguments passed to Lambda" in story:
+        why = "it holds a Lambda layer: loading it would risk arbitrary code execution"
+        return f"cannot be loaded: {why}.", way
+    old = _old_configuration(path)
+    if kind:
+        if re.search("(?i)sampl|reparam", kind):  # of a variational autoencoder
+            mean = f'keras.Model(model.input, MEAN).save("{name}.mean.keras")'
+            way = f"If it is random, end the model before it: {mean}. If not, {call}"
+        return f"cannot be loaded: it holds {kind}, which is code of your own.", way
+    if package and package[1] not in ("keras", "tf_keras"):
+        return f"needs the package {package[1]}: pip install {package[1]}", ""
+    reason = script.brief(story)[:200]
+    if old is not None:
+        return f"cannot be loaded by Keras 3: {reason}", _by_keras_2(path, old)
+    return f"cannot be loaded: {reason}", ""
+
+
+def _old_configuration(path: str) -> dict[str, Any] | None:
+    """Return the configuration of an archive of Keras 2, or None."""
+    with contextlib.suppress(Exception):  # it may be damaged
+        if keras2.is_old(keras2.version(path)):
+            return keras2.configuration(path)
+    return None
+
+
+def _by_keras_2(path: str, config: dict[str, Any]) -> str:
+    """Return the command that has Keras 2 save an archive as a SavedModel, and what follows.
+
+    LiteRT needs a fixed batch where layers are recurrent.
+    """
+    batch, name = (1 if keras2.is_recurrent(config) else None), artifacts.stem(path)
+    code = (
+        "import tensorflow as tf, tf_keras;"
+        f" m = tf_keras.models.load_model({path!r}, compile=False);"
+        " f = tf.function(lambda *x: m(x if len(x) > 1 else x[0], training=False));"
+        f" s = [tf.TensorSpec(({batch}, *t.shape[1:]), t.dtype, t.name) for t in m.inputs];"
+        f" tf.saved_model.save(m, {name!r}, signatures=f.get_concrete_function(*s))"
+    )
+    python = script.joined(["python", "-c", code])
+    return f"Keras 2 can: pip install tf_keras && {python} && {script.command('convert', name)}"
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[str]:
+    """Yield the path of an archive that Keras 3 can read: the given one, or a copy.
+
+    What it is follows from its content. Keras goes by the suffix.
+
+    Raises:
+        Failure: it is no archive, or has weights only, or Keras 3 would compute other outputs.
+    """
+    if zipfile.is_zipfile(path):
+        suffix = ".keras"
+    elif h5py.is_hdf5(path):
+        suffix = ".h5"
+    else:
+        raise script.Failure(f"{path} is damaged, or no Keras archive: save it again")
+    if not keras2.has_model(path):
         raise script.Failure(
-            f'{path} cannot be loaded: it {why}.\nWhere that code is, call model.export("{name}"),'
-            f" and then: {convert}"
-        ) from error
+            f"{path} holds weights without a model: build the model in your own code, call"
+            f' model.load_weights("{path}"), then model.save("MODEL.keras"), and convert that'
+        )
+    made_by = keras2.version(path)
+    is_old = keras2.is_old(made_by)
+    if path.endswith(suffix) and not is_old:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, f"model{suffix}")
+        if is_old:
+            _translate(path, copy)
+            print(f"saved by Keras {made_by or '1 or 2'}: computed as Keras 2 does")
+        else:
+            shutil.copy(path, copy)
+        yield copy
+
+
+def _translate(path: str, copy: str) -> None:
+    """Write a copy of an archive of Keras 2 for Keras 3; raise `Failure` where that is no use."""
+    try:
+        keras2.translate(path, copy)
+    except script.Failure as error:
+        way = _by_keras_2(path, keras2.configuration(path))
+        raise script.Failure(f"{path} cannot be loaded: {error}\n{way}") from error
 
 
 def load(path: str) -> keras.Model:
@@ -60,8 +144,8 @@ def load(path: str) -> keras.Model:
     Raises:
         Failure: it cannot be loaded, or has no inputs of its own.
     """
-    with explained(path):
-        model = in_float32(keras.models.load_model(path, compile=False))
+    with explained(path), _readable(path) as file:
+        model = in_float32(keras.models.load_model(file, compile=False))
     if not getattr(model, "inputs", None):
         name = artifacts.stem(path)
         convert = script.command("convert", name)
@@ -140,8 +224,30 @@ def weights(model: keras.Model) -> list[list[np.ndarray]]:
     return [[tensor.numpy() for tensor in side] for side in tensors(model)]
 
 
+def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model, those inside of others too."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from layers(layer)
+        for name in ("layer", "forward_layer", "backward_layer"):
+            if isinstance(getattr(layer, name, None), keras.layers.Layer):
+                yield getattr(layer, name)
+
+
+def states(model: keras.Model) -> list[tf.Variable]:
+    """Return the variables that recurrent layers keep a state in, with `stateful=True`."""
+    found = [layer for layer in layers(model) if getattr(layer, "stateful", False) is True]
+    return [
+        variable.value
+        for layer in found
+        for variable in keras.tree.flatten(getattr(layer, "states", None))
+        if isinstance(variable, keras.Variable)
+    ]
+
+
 def call(
-    model: keras.Model, values: Sequence[Any], variables: Sequence[Sequence[Any]]
+    model: keras.Model, values: Sequence[Any], variables: Sequence[Sequence[Any]] | None
 ) -> dict[str, tf.Tensor]:
     """Call a model in inference mode.
 
@@ -149,7 +255,7 @@ def call(
         model: a Keras model.
         values: a list of tensors or arrays, in the order of its flattened inputs.
         variables: what stands for its trainable and for its other variables, in their order: two
-            lists of tensors or arrays.
+            lists of tensors or arrays. None: it computes with its own, and keeps its state.
 
     Returns:
         A dict of tensors: a dict's by its keys, others as `output_0`, `output_1` and so on, nested
@@ -158,7 +264,10 @@ def call(
     packed = keras.tree.pack_sequence_as(inputs(model), values)
     scope = re.sub(r"\W", "_", model.name, flags=re.ASCII)  # TensorFlow takes no other letters
     with keras.name_scope(re.sub("^_", "model_", scope)):
-        outputs, _ = model.stateless_call(*variables, packed, training=False)
+        if variables is None:
+            outputs = model(packed, training=False)
+        else:
+            outputs, _ = model.stateless_call(*variables, packed, training=False)
     named = {}
     for path, tensor in keras.tree.flatten_with_path(outputs):
         name = "_".join(map(str, path or (0,)))

@@ -30,6 +30,7 @@ VARIANTS = {
     "full integer": Variant(".int8.tflite", "#D55E00"),
     "16-bit int": Variant(".int16.tflite", "#CC79A7"),
 }
+ASIDE = ".new-{}-"  # how what a process makes is called until it is complete, with its number
 ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
 
 
@@ -97,6 +98,22 @@ def _bare(path: str) -> str:
 
 
 @contextlib.contextmanager
+def saving() -> Iterator[None]:
+    """Save in this block, and say in two lines why that failed and what to do.
+
+    Raises:
+        Failure: there is no room, or writing is not permitted.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or "tensorflow" in type(error).__module__:
+            remedy = f"Make room there or permit writing, and {script.again()}"
+            raise script.Failure(f"cannot save: {script.brief(error)}\n{remedy}") from error
+        raise
+
+
+@contextlib.contextmanager
 def atomic_directory(directory: str) -> Iterator[str]:
     """Yield a directory to write to; what is in it moves to `directory` if nothing went wrong.
 
@@ -106,10 +123,10 @@ def atomic_directory(directory: str) -> Iterator[str]:
     Raises:
         Failure: a file could not be written or moved. Nothing that was there is damaged.
     """
-    try:
+    with saving():
         os.makedirs(directory, exist_ok=True)
         with tempfile.TemporaryDirectory(
-            dir=directory, prefix=".new-", ignore_cleanup_errors=True
+            dir=directory, prefix=ASIDE.format(os.getpid()), ignore_cleanup_errors=True
         ) as aside:
             script.at_interrupt(lambda: shutil.rmtree(aside, ignore_errors=True))
             yield aside
@@ -119,11 +136,6 @@ def atomic_directory(directory: str) -> Iterator[str]:
                     if os.path.isdir(f"{aside}/{name}") and os.path.isdir(place):
                         os.rename(place, f"{aside}/.replaced")  # a directory is not overwritten
                     os.replace(f"{aside}/{name}", place)
-    except Exception as error:
-        if isinstance(error, OSError) or "tensorflow" in type(error).__module__:
-            remedy = f"Make room there or permit writing, and {script.again()}"
-            raise script.Failure(f"cannot save: {script.brief(error)}\n{remedy}") from error
-        raise
 
 
 @contextlib.contextmanager
@@ -147,6 +159,15 @@ def write(path: str, content: bytes) -> None:
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def read_if(path: str, digest: str | None) -> bytes | None:
+    """Return a file's content if it has this SHA-256, else None."""
+    if digest is None or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        content = file.read()
+    return content if sha256(content) == digest else None
 
 
 def identity(path: str) -> tuple[str, str]:

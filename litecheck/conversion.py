@@ -1,12 +1,16 @@
 """How does a model become files? The command `convert`, and `litecheck.convert`."""
 
+import contextlib
 import gc
+import io
+import os
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from litecheck import artifacts, models, samples, script
-from litecheck.table import FIRST, Check, Test, refusal
+from litecheck import artifacts, causes, models, record, rescue, rewriting, samples, script
+from litecheck.table import FIRST, SLOW, Check, Test
 
 OPTIONS = tf.lite.OpsSet
 WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
@@ -19,56 +23,173 @@ def convert(
     test: Test | None = None,
     signature: str | None = None,
     batch: int | None = None,
+    progress: rescue.Progress | None = None,
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
 
-    Samples and a test set beside the model are found.
+    Samples and a test set beside the model are found. A conversion whose process died goes on from
+    its progress, and does not print again what was printed.
     """
-    model = artifacts.as_text(model)
-    opened = models.load(model, artifacts.as_text(name), signature, batch)
-    print(f"model {opened.path.removeprefix('the model ')}, signature {opened.source.signature}")
-    if isinstance(model, str):
-        given = samples.find(opened.stem(), "samples") if given is None else given
-        test = samples.find(opened.stem(), "test") if test is None else test
+    model, name = artifacts.as_text(model), artifacts.as_text(name)
+    progress = progress or rescue.Progress()
+    sources: list[models.Source] = []
+
+    def opened(sizes: models.Sizes) -> models.Model:
+        found = models.load(model, name, signature, sizes)
+        sources.append(found.source)
+        _require_own_name(found)
+        return found
+
+    def checked(found: models.Model) -> Check:
+        beside = found.stem() if isinstance(model, str) else ""
+        x = samples.find(beside, "samples") if beside and given is None else given
+        return Check(found, x, samples.find(beside, "test") if beside and test is None else test)
+
     try:
-        check = Check(opened, given, test)
+        with _printing(not progress.is_resumed()):
+            first = opened(batch)
+            path, source = first.path.removeprefix("the model "), first.source
+            print(f"model {path}, signature {source.signature}")
+            if source.has_state and not any("Random" in op for op in source.ops):
+                print("it keeps a state from run to run: runs are compared in their order")
+            check = checked(first)
+        try:
+            _add(check, FIRST, progress)
+        except script.Failure as error:
+            check = _with_fixed_sizes(check, error, opened, checked, progress)
         for variant in artifacts.VARIANTS:
-            if variant != "16-bit int" or check.loses("full integer"):
-                _add(check, variant, f"{opened.name}{artifacts.VARIANTS[variant].suffix}")
+            if variant != FIRST and (variant != SLOW or check.loses("full integer")):
+                _add(check, variant, progress)
     finally:
-        opened.source.discard()  # not only when the `Check` is gone, which a notebook keeps
+        for source in sources:  # not only when the `Check` is gone, which a notebook keeps
+            source.discard()
     print(check.advice())
     check.save()
     from litecheck import pictures
 
-    pictures.save(pictures.compared(check.columns()), f"{opened.name}.variants.png")
+    pictures.save(pictures.compared(check.columns()), f"{check.model.name}.variants.png")
     return check
 
 
-def _add(check: Check, variant: str, path: str) -> None:
+def _require_own_name(model: models.Model) -> None:
+    """Raise `Failure` if the files of this name are of another signature of the same model."""
+    with contextlib.suppress(script.Unreadable):
+        entry = record.find(f"{model.name}{artifacts.VARIANTS[FIRST].suffix}")
+        if not entry or os.path.normpath(entry.source()) != os.path.normpath(model.path):
+            return
+        key, known = model.source.signature, entry.fields["model"].get("signature", "")
+        if known in ("", key):
+            return
+        rest = model.options[2:] if "--signature" in model.options else model.options
+        own = ["--signature", key, *rest, "--output", f"{model.name}.{key}"]
+        raise script.Failure(
+            f"{entry.path} is of the signature {known}, and its files would be replaced"
+            f"\nGive these a name of their own: {script.command('convert', model.path, *own)}"
+        )
+
+
+def _with_fixed_sizes(
+    check: Check,
+    error: script.Failure,
+    opened: Callable[[models.Sizes], models.Model],
+    checked: Callable[[models.Model], Check],
+    progress: rescue.Progress,
+) -> Check:
+    """Convert a model that was refused again: with a batch of one, then with the samples' sizes.
+
+    Returns:
+        A `Check` with float32.
+
+    Raises:
+        Failure: neither helps; it says why the model was refused as it is.
+    """
+    inputs, run = check.model.source.inputs, check.calibrating.runs[0]
+    ways: list[tuple[models.Sizes, str]] = []
+    if check.model.source.is_batched():
+        ways.append((1, "the batch is fixed to 1: LiteRT does not run it with one that varies"))
+    if check.calibrating.source and any(None in input.shape[1:] for input in inputs.values()):
+        shapes = {name: array.shape for name, array in run.items()}
+        ways.append((shapes, "sizes are fixed to those of the samples: LiteRT mistakes others"))
+    for sizes, words in ways:
+        with contextlib.suppress(script.Failure):
+            with _printing(False):
+                again = checked(opened(sizes))
+            _add(again, FIRST, progress)
+            print(f"{'':<13}  {words}")
+            return again
+    raise error
+
+
+def _printing(is_new: bool) -> contextlib.AbstractContextManager[Any]:
+    """Return a context that prints what is new, and nothing that was printed before."""
+    return contextlib.nullcontext() if is_new else contextlib.redirect_stdout(io.StringIO())
+
+
+def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
     """Convert a model to a variant, and add it to the table; say why where that cannot be done.
 
     Raises:
         Failure: float32 cannot be converted, or returns other outputs.
     """
+    path = f"{check.model.name}{artifacts.VARIANTS[variant].suffix}"
+    with _printing(progress.is_new(variant)):
+        content = artifacts.read_if(path, progress.saved.get(variant))
+        if content is not None:
+            check.add(variant, content, path)
+        elif variant in progress.left_out:
+            check.leave_out(variant, path, progress.left_out[variant])
+        else:
+            progress.begin(variant)
+            _convert(check, variant, path)
+    row = check.rows.get(variant)
+    progress.end(variant, row.sha256 if row else None, check.left_out.get(variant, ("", ""))[1])
+
+
+def _convert(check: Check, variant: str, path: str) -> None:
+    """Convert a model to a variant, and add it to the table; see `_add`."""
     try:
-        if "int" in variant:
-            check.require_calibration()
-        with script.doing(variant), script.quiet():
-            gc.collect()  # graphs and Keras models are circles, which keep much memory
-            content = _converter(check, variant).convert()
+        *others, content = _files(check, variant)
     except Exception as error:  # the converter and its calibrator raise many kinds
-        reason = refusal(error)
         if variant == FIRST:
-            raise script.Failure(models.way_out(check.model.source, reason)) from error
-        check.leave_out(variant, path, reason)
+            raise script.Failure(causes.of_converting(check.model.source, error)) from error
+        check.leave_out(variant, path, causes.refusal(error, variant))
         return
-    check.add(variant, content, path)
+    for other in others:
+        with contextlib.suppress(script.Failure):
+            check.add(variant, other, path)
+        if variant in check.rows:
+            return
+    sound = rewriting.with_sound_states(content) if "int" in variant else None
+    check.add(variant, sound or content, path)
+    if sound and variant in check.rows:
+        print(f"{'':<13}  the scale of LSTM's state was raised to 2^-15, as LiteRT needs")
 
 
-def _converter(check: Check, variant: str) -> tf.lite.TFLiteConverter:
-    """Return what converts a model to a variant."""
+def _files(check: Check, variant: str) -> list[bytes]:
+    """Return a variant of a model, of the rewritten one too, the smaller file first.
+
+    The model as it is may have loops, which cannot be calibrated.
+    """
     source = check.model.source
+    sources = [each for each in (source.rewritten, source) if each]
+    if "int" in variant:
+        check.require_calibration()
+        del sources[1:]
+    files, refused = list[bytes](), list[Exception]()
+    for each in sources:
+        try:
+            with script.doing(variant), script.quiet():
+                gc.collect()  # graphs and Keras models are circles, which keep much memory
+                files.append(_converter(check, each, variant).convert())
+        except Exception as error:
+            refused.append(error)
+    if not files:
+        raise refused[-1]
+    return sorted(files, key=len)
+
+
+def _converter(check: Check, source: models.Source, variant: str) -> tf.lite.TFLiteConverter:
+    """Return what converts a source to a variant."""
     converter = tf.lite.TFLiteConverter.from_saved_model(
         source.directory, signature_keys=[source.signature]
     )

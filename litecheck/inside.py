@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+SOUND = 2.0**-15  # the least scale of an LSTM's state with which LiteRT's integers are right
+
 
 class Tensor(NamedTuple):
     """A tensor of a file.
@@ -17,6 +19,7 @@ class Tensor(NamedTuple):
         scales: an array of one scale, or of one for each slice; None if it is not quantized.
         zero_points: an array of as many integers.
         axis: the axis of the slices.
+        is_state: whether an operation keeps it from run to run, as an LSTM does.
     """
 
     number: int
@@ -26,6 +29,7 @@ class Tensor(NamedTuple):
     scales: np.ndarray | None
     zero_points: np.ndarray | None
     axis: int
+    is_state: bool
 
     def __str__(self) -> str:
         """Return it as "float32 [10, 1], 40 bytes"."""
@@ -80,21 +84,45 @@ class Content(NamedTuple):
     inputs: list[Tensor]
     outputs: list[Tensor]
 
+    def states(self) -> list[Tensor]:
+        """Return the `Tensor`s that operations keep from run to run, until they are reset."""
+        taken = [tensor for operation in self.operations for tensor in operation.inputs]
+        return [tensor for tensor in taken if tensor.is_state]
+
+    def has_floats(self) -> bool:
+        """Return whether operations compute in floating point."""
+        ends = [[*each.inputs, *each.weights, *each.outputs] for each in self.operations]
+        return any(tensor.dtype == "float32" for side in ends for tensor in side)
+
+    def caution(self) -> str:
+        """Return what to know of its states, or ""."""
+        for tensor in self.states():
+            if tensor.dtype == "int16" and tensor.scales is not None and tensor.scales[0] < SOUND:
+                return (
+                    f"an LSTM's state has the scale {tensor.scales[0]:.3g}, below 2^-15: LiteRT"
+                    " computes such integers wrongly. Convert the model again with litecheck"
+                )
+        return ""
+
 
 def read(path: str) -> Content:
-    """Read the first subgraph of a file.
+    """Read a file; see `parsed`."""
+    with open(path, "rb") as file:
+        return parsed(file.read())
+
+
+def parsed(content: bytes) -> Content:
+    """Read the first subgraph of a file's content.
 
     Source of the layout: TensorFlow Lite's schema, version 3. Older codes of operations are in
     `deprecatedBuiltinCode`.
 
     Args:
-        path: a `.tflite` file that a converter has written.
+        content: that of a `.tflite` file that a converter has written.
 
     Returns:
         Its `Content`.
     """
-    with open(path, "rb") as file:
-        content = file.read()
     model = schema.ModelT.InitFromPackedBuf(content)
     graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
     dtypes = _names(schema.TensorType)
@@ -143,6 +171,7 @@ def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tenso
         quantized and quantized.scale,
         quantized and quantized.zeroPoint,
         quantized and quantized.quantizedDimension,
+        tensor.isVariable,
     )
 
 

@@ -176,7 +176,8 @@ def text(values: np.ndarray) -> str:
 class Runner:
     """Runs a `.tflite` file of any converter: real numbers in, real numbers out, by their names.
 
-    A file with a state keeps it from run to run.
+    An operation's own state is reset before each run, as an LSTM's: a run begins with none. What a
+    model assigns to variables is kept from run to run.
 
     Attributes:
         interpreter: the `Interpreter`.
@@ -212,6 +213,7 @@ class Runner:
         start = time.perf_counter()
         for name, tensor in self.inputs.items():
             self.interpreter.set_tensor(tensor["index"], stored[name])
+        self.interpreter.reset_all_variables()
         self.interpreter.invoke()
         outputs = {
             name: self.interpreter.get_tensor(tensor["index"])
@@ -231,10 +233,11 @@ class Runner:
         self.interpreter.allocate_tensors()
         self._shapes = shapes
 
-    def dtypes(self) -> str:
-        """Return the dtypes of inputs and outputs, as "int32/float32"."""
-        tensors = [*self.inputs.values(), *self.outputs.values()]
-        return "/".join(dict.fromkeys(np.dtype(tensor["dtype"]).name for tensor in tensors))
+
+def dtypes(*sides: Mapping[str, Tensor]) -> str:
+    """Return the dtypes of inputs and outputs, from their details, as "int32/float32"."""
+    tensors = [tensor for side in sides for tensor in side.values()]
+    return "/".join(dict.fromkeys(np.dtype(tensor["dtype"]).name for tensor in tensors))
 
 
 def time_of(interpreter: Interpreter) -> tuple[float, int]:
@@ -251,12 +254,6 @@ def time_of(interpreter: Interpreter) -> tuple[float, int]:
         interpreter.invoke()
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds)), len(seconds)
-
-
-def has_floats(content: bytes) -> bool:
-    """Return whether operations of a `.tflite` file compute in floating point."""
-    details = Interpreter(model_content=content).get_tensor_details()
-    return any(tensor["dtype"] == np.float32 for tensor in details)
 
 
 def infinite(content: bytes, runs: Sequence[Mapping[str, np.ndarray]]) -> str | None:

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,15 +14,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants  # TensorFlow has no public name for it
 
-from litecheck import archives, artifacts, samples, script
+from litecheck import archives, artifacts, causes, rewriting, samples, script
 
 MANY = 300  # variables of a SavedModel: fewer are read in little time
-BRANCHES = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+LOOPS = {"While", "StatelessWhile"}
+BRANCHES = {*LOOPS, "If", "StatelessIf", "Case", "StatelessCase"}
 LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
 BEYOND = 1_000_000  # more than most tables hold
 KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
 Call = Callable[[Arrays], dict[str, tf.Tensor]]
+# How many samples a run shall take, or the shapes of inputs by their names; None: as they are.
+Sizes = int | Mapping[str, Sequence[int]] | None
 
 
 class Model(NamedTuple):
@@ -58,7 +61,7 @@ def load(
     model: str | keras.Model,
     name: str | None = None,
     signature: str | None = None,
-    batch: int | None = None,
+    sizes: Sizes = None,
 ) -> Model:
     """Open a model to convert.
 
@@ -67,7 +70,7 @@ def load(
         name: a path without suffix, after which what is made of the model is named; by default
             that of the model.
         signature: which of a SavedModel's signatures; by default the only one or serving_default.
-        batch: how many samples a run shall take; by default it stays as it is.
+        sizes: how many samples a run shall take, or the shapes of inputs; by default they stay.
 
     Raises:
         Failure: it cannot be loaded, has no such signature, or does not take that batch.
@@ -77,12 +80,13 @@ def load(
             f"Keras computes with {keras.config.backend()} here: save the model, and convert the"
             f" archive: {script.command('convert', 'MODEL.keras')}"
         )
-    if batch is not None and (type(batch) is not int or batch < 1):
-        raise script.Failure(f"batch is {batch!r}: give a whole number of 1 or more")
+    is_batch = not isinstance(sizes, Mapping)
+    if is_batch and sizes is not None and (type(sizes) is not int or sizes < 1):
+        raise script.Failure(f"batch is {sizes!r}: give a whole number of 1 or more")
     if not isinstance(model, str):
-        return _of_keras(model, name, signature, batch)
+        return _of_keras(model, name, signature, sizes)
     options = ["--signature", signature] if signature else []
-    options += ["--batch", str(batch)] if batch else []
+    options += ["--batch", str(sizes)] if is_batch and sizes else []
     artifacts.require_model(model)
     name = _name(name, artifacts.stem(model))
     identity = artifacts.identity(model)
@@ -91,21 +95,19 @@ def load(
             message = f"{model} is an archive, which has no signatures: omit --signature"
             raise script.Failure(message)
         reference = KerasReference(model)
-        source = keras_source(reference.keras(), model, name, batch)
+        source = keras_source(reference.keras(), model, name, sizes)
         return Model(model, name, identity, source, reference, options)
     directory, loaded, function, key = _open(model, signature, name)
     served = SignatureReference(model, loaded, function, key)
     archive = f"{artifacts.stem(model)}.keras"
-    source = signature_source(model, directory, loaded, function, key, name, batch)
+    source = signature_source(model, directory, loaded, function, key, name, sizes)
     if source.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
-        source = keras_source(_loaded(archive), archive, name, batch, like=function)
+        source = keras_source(_loaded(archive), archive, name, sizes, like=function)
     return Model(model, name, identity, source, served, options)
 
 
-def _of_keras(
-    model: keras.Model, name: str | None, signature: str | None, batch: int | None
-) -> Model:
+def _of_keras(model: keras.Model, name: str | None, signature: str | None, sizes: Sizes) -> Model:
     """Open a Keras model in memory; see `load`."""
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
@@ -120,7 +122,7 @@ def _of_keras(
         raise script.Failure(f"{path} has no inputs of its own: {way}")
     reference = KerasReference(path, model)
     name = _name(name, model.name)
-    source = keras_source(reference.keras(), path, name, batch)
+    source = keras_source(reference.keras(), path, name, sizes)
     return Model(path, name, (None, None), source, reference)
 
 
@@ -149,7 +151,11 @@ class Source:
         half: whether it computes in float16.
         recurrent: whether it has recurrent layers, and its batch size varies.
         is_saved: whether a SavedModel was given.
+        has_state: whether it keeps a state from run to run, in variables that it assigns to.
+        rewritten: a `Source` of the same model with other operations for some, or None.
     """
+
+    rewritten: "Source | None" = None
 
     def __init__(
         self, path: str, function: Any, specs: Sequence[tf.TensorSpec], is_saved: bool
@@ -164,9 +170,9 @@ class Source:
         self._aside: weakref.finalize | None = None
         self.inputs = {spec.name: _input(spec) for spec in specs}
         self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
-        graph = function.graph.as_graph_def()
-        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+        nodes = _nodes(function)
         self.ops = {node.op for node in nodes}
+        self.has_state = _assigns(nodes)
         # Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their
         # shape, and does with a batch of one.
         varying = any(spec.shape[:1] == [None] for spec in specs)
@@ -185,7 +191,7 @@ class Source:
         """
         beside = os.path.dirname(name) or "."
         os.makedirs(beside, exist_ok=True)
-        aside = tempfile.mkdtemp(dir=beside, prefix=".new-")
+        aside = tempfile.mkdtemp(dir=beside, prefix=artifacts.ASIDE.format(os.getpid()))
         self._aside = weakref.finalize(self, shutil.rmtree, aside, ignore_errors=True)
         script.at_interrupt(self._aside)
         self.directory = f"{aside}/model"
@@ -194,13 +200,15 @@ class Source:
         resources = [end for end in traced.captured_inputs if end.dtype == tf.resource]
         if len(resources) > len(traced.variables):
             module.held.append(held)
-        tf.saved_model.save(
-            module,
-            self.directory,
-            signatures={self.signature: traced},
-            # Where weights are constants, custom gradients (swish's, for instance) cannot be saved.
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
-        )
+        with artifacts.saving():
+            tf.saved_model.save(
+                module,
+                self.directory,
+                signatures={self.signature: traced},
+                # Where weights are constants, custom gradients (swish's, for instance) cannot be
+                # saved.
+                options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+            )
 
     def is_batched(self) -> bool:
         """Return whether a run may take any number of samples."""
@@ -208,83 +216,30 @@ class Source:
 
     def discard(self) -> None:
         """Remove what was saved for the converter, when all is converted."""
-        if self._aside:
-            self._aside()
+        for source in filter(None, [self, self.rewritten]):
+            if source._aside:
+                source._aside()
 
     def require_calibration(self) -> None:
         """Raise `Failure` if full-integer quantization cannot be calibrated: loops crash it."""
-        if self.ops & {"While", "StatelessWhile"}:
-            raise script.Failure(
-                "the converter crashes on loops (TensorFlow issue 75140): fix the length, and build"
-                " the layer without a loop, keras.layers.LSTM(…, unroll=True)"
-            )
+        ops = (self.rewritten or self).ops
+        if ops & LOOPS:
+            raise script.Failure(causes.of_loops("TensorListReserve" in ops))
 
 
-def way_out(source: Source, reason: str, is_converted: bool = False) -> str:
-    """Return what to do where a conversion is refused, or LiteRT does not run what was converted.
+def _nodes(function: Any) -> list[Any]:
+    """Return the nodes of a concrete function's graph, and of the functions that it calls.
 
-    Args:
-        source: the model.
-        reason: why, in the words of the converter or of LiteRT.
-        is_converted: whether it is LiteRT that refuses.
+    One that stands for a single operation is not converted as it is, and left out.
     """
-    stem = artifacts.stem(source.path)
-    archive = f"{stem}.keras"
-    give = f"give the archive: {script.command('convert', archive)}"
-    ends = [*source.inputs.values(), *source.outputs.values()]
-    ways = [
-        (
-            source.is_saved and "TensorList" in reason,
-            f"{stem} is recurrent and its batch size varies, which LiteRT cannot run: save the"
-            f" model with model.save('{archive}') and {give}",
-        ),
-        (
-            source.is_saved and "Random" in reason,
-            "Its random layers (augmentation) are switched on, as model.export leaves them: "
-            f"save the model with model.save('{archive}') and {give}",
-        ),
-        (
-            "Random" in reason,
-            "It is random in inference too (training=True): build it without that",
-        ),
-        (
-            source.is_saved and source.half,
-            "It computes in float16 (mixed_float16): "
-            f"save the model with model.save('{archive}') and {give}",
-        ),
-        (
-            any(end.dtype == np.float64 for end in ends),
-            "It computes in float64: build it in float32",
-        ),
-        (
-            "BitwiseAnd" in reason,
-            "keras.ops.argmax needs it: leave that out of the model, and do it with NumPy",
-        ),
-        (
-            is_converted,
-            "LiteRT cannot run this file: is it a conversion of this model?",
-        ),
-        (
-            True,
-            "Move what LiteRT cannot do, such as the preprocessing of text, out of the model and"
-            " convert the rest",
-        ),
-    ]
-    way = next(way for applies, way in ways if applies)
-    refused = reason if is_converted else f"{source.path} cannot be converted: {reason}"
-    return f"{refused}. {way}"
+    graph = function.graph.as_graph_def()
+    parts = [part for part in graph.library.function if "api_implements" not in part.attr]
+    return [*graph.node, *(node for part in parts for node in part.node_def)]
 
 
-def hint(model: Model) -> str:
-    """Return what may help where the float32 file returns other outputs, or ""."""
-    if model.source.path != model.path:
-        return f"{model.source.path} may be of another training: make both of one model"
-    if any(None in input.shape[1:] for input in model.source.inputs.values()):
-        return (
-            "LiteRT mistakes some sizes that vary (TimeDistributed): build the model with fixed"
-            " ones, such as keras.Input((32, 5)) in place of keras.Input((None, 5))"
-        )
-    return ""
+def _assigns(nodes: Iterable[Any]) -> bool:
+    """Return whether nodes of a graph assign to variables, which then keep a state."""
+    return any(re.fullmatch(r"Assign\w*VariableOp", node.op) for node in nodes)
 
 
 def tables(model: Model) -> dict[str, int]:
@@ -340,12 +295,15 @@ class Reference:
     words = ""
     joinable = False  # whether several runs can be joined into one call
 
-    def __init__(self, path: str) -> None:
-        """Take the path."""
+    def __init__(self, path: str, states: Iterable[tf.Variable] = ()) -> None:
+        """Take the path, and the variables that runs assign to."""
         self.path = path
+        self._states = [(variable, variable.numpy()) for variable in states]
 
     def outputs(self, given: samples.Samples, together: int = 32) -> Iterator[Arrays]:
         """Yield what the model returns: its outputs of each run by name.
+
+        A model that keeps a state begins with that of its file.
 
         Args:
             given: the inputs.
@@ -357,6 +315,8 @@ class Reference:
         """
         most = together if self.joinable else 1
         call = self.function()
+        for variable, value in self._states:
+            variable.assign(value)
         for portion in script.counted(given.portions(most), f"running {self.words}"):
             rows: Iterator[Arrays]
             try:
@@ -380,11 +340,8 @@ class Reference:
 
     def _rejects(self, given: samples.Samples, error: Exception) -> str:
         """Return the message for a run that the model itself cannot take."""
-        told = r"\x1b\[\d*m|\{\{.*?\}\}|Exception encountered when calling \S+"
-        told += r"|(\[Op:|\[\[|Detected at|Arguments received).*"
-        reason = " ".join(re.sub(told, "", script.brief(error)).split()).rstrip(".")
         place = f"sample {given.ids[0][0]} of {given.source}" if given.source else "random inputs"
-        return f"{self.path} itself fails on {place}: {reason}"
+        return f"{self.path} itself fails on {place}: {causes.failing(error)}"
 
     def function(self) -> Call:
         """Return the model as a function of a run's inputs."""
@@ -401,9 +358,9 @@ class KerasReference(Reference):
 
     def __init__(self, path: str, model: keras.Model | None = None) -> None:
         """Take the path of an archive, or a model and what it is called."""
-        super().__init__(path)
         self._given = model and archives.in_float32(model)
-        self._model = self._given
+        self._model = self._given or _loaded(path)
+        super().__init__(path, archives.states(self._model))
         ends = [*keras.tree.flatten(archives.inputs(self.keras())), *self.keras().outputs]
         self.joinable = all(end.shape[:1] == (None,) for end in ends)
 
@@ -415,13 +372,14 @@ class KerasReference(Reference):
 
     def function(self) -> Call:
         """Return the model as a function of a run's inputs."""
-        model = self.keras()
-        weights, names = archives.tensors(model), input_names(model)
+        model, names = self.keras(), input_names(self.keras())
+        weights = None if self._states else archives.tensors(model)
         return lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
 
     def release(self) -> None:
-        """Let go of a model that was loaded."""
-        self._model = self._given
+        """Let go of a model that was loaded, unless it keeps a state."""
+        if not self._states:
+            self._model = self._given
 
 
 class SignatureReference(Reference):
@@ -429,7 +387,7 @@ class SignatureReference(Reference):
 
     def __init__(self, path: str, loaded: Any, function: Any, key: str) -> None:
         """Take the SavedModel, which holds the variables; its function, and the key of that."""
-        super().__init__(path)
+        super().__init__(path, function.variables if _assigns(_nodes(function)) else ())
         self._loaded = loaded
         self.words = f"the SavedModel's signature {key}"
         self._function = function
@@ -442,7 +400,7 @@ class SignatureReference(Reference):
 
 
 def keras_source(
-    model: keras.Model, path: str, name: str, batch: int | None, like: Any = None
+    model: keras.Model, path: str, name: str, sizes: Sizes, like: Any = None
 ) -> Source:
     """Return a Keras model, traced in inference mode, as a source.
 
@@ -453,7 +411,7 @@ def keras_source(
         model: the model.
         path: what it is called in messages.
         name: the path beside which the SavedModel is kept.
-        batch: how many samples a run shall take, or None.
+        sizes: see `load`.
         like: a signature of the same model, whose names the source has.
 
     Raises:
@@ -464,19 +422,51 @@ def keras_source(
             f"{path} has other inputs than the SavedModel beside it: make both of one model"
         )
     with script.doing("tracing it in inference mode"):
-        function, specs = _traced(model, path, batch, like)
+        other = _rewritten(model)
+        try:
+            function, specs = _traced(model, path, sizes, like)
+        except tf.errors.OperatorNotAllowedInGraphError:  # a size that varies decides on something
+            if other is None:
+                raise
+            model, other = other, None
+            function, specs = _traced(model, path, sizes, like)
         source = Source(path, function.get_concrete_function(), specs, is_saved=False)
         if source.recurrent:
             print("recurrent: the batch is fixed to 1; other sizes vary as before")
-            function, specs = _traced(model, path, 1, like)
+            sizes = 1
+            function, specs = _traced(model, path, sizes, like)
             source = Source(path, function.get_concrete_function(), specs, is_saved=False)
     with script.doing("saving it for the converter"):
         source.save(function, model, name)
+    if other is not None:
+        source.rewritten = _alike(source, other, path, name, sizes, like)
     return source
 
 
+def _rewritten(model: keras.Model) -> keras.Model | None:
+    """Return a Keras model with other operations for some, or None."""
+    with contextlib.suppress(Exception):  # some models cannot be copied
+        return rewriting.rewritten(model)
+    return None
+
+
+def _alike(
+    source: Source, model: keras.Model, path: str, name: str, sizes: Sizes, like: Any
+) -> Source | None:
+    """Return the source of a rewritten model, or None if it is no other, or takes other inputs."""
+    with contextlib.suppress(Exception):  # some layers cannot be unrolled
+        with script.doing("rewriting it"), script.quiet():
+            function, specs = _traced(model, path, sizes, like)
+            found = Source(path, function.get_concrete_function(), specs, is_saved=False)
+            if (found.inputs, found.outputs) != (source.inputs, source.outputs):
+                return None
+            found.save(function, model, name)
+        return found
+    return None
+
+
 def _traced(
-    model: keras.Model, path: str, batch: int | None, like: Any
+    model: keras.Model, path: str, sizes: Sizes, like: Any
 ) -> tuple[Any, list[tf.TensorSpec]]:
     """Return a Keras model as a `tf.function` of its inputs only, and the specs of these.
 
@@ -485,18 +475,21 @@ def _traced(
     """
     constants = archives.weights(model)
     large = sum(array.nbytes for side in constants for array in side) > LARGE
+    has_state = bool(archives.states(model))
     tensors = keras.tree.flatten(archives.inputs(model))
     names = input_names(model)
     if like and set(names) != set(like.structured_input_signature[1]):
         names = list(like.structured_input_signature[1])
     specs = [
-        _spec(name, tensor.shape, tensor.dtype, batch)
+        _spec(name, tensor.shape, tensor.dtype, sizes)
         for tensor, name in zip(tensors, names, strict=True)
     ]
 
     def call(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        weights: Sequence[Sequence[Any]] = constants
-        if large:
+        weights: Sequence[Sequence[Any]] | None = constants
+        if has_state:
+            weights = None
+        elif large:
             weights = archives.tensors(model)
         outputs = archives.call(model, list(values), weights)
         if like and outputs.keys() != like.structured_outputs.keys():
@@ -511,7 +504,7 @@ def _traced(
         if "scope name" in reason:
             way = "Names of models and layers may hold letters, digits and _"
             raise script.Failure(f"{path}: {reason}\n{way}") from error
-        message = f"{path} does not take {batch} samples a run: {reason}"
+        message = f"{path} does not take {sizes} samples a run: {reason}"
         raise script.Failure(message) from error
     return function, specs
 
@@ -538,7 +531,7 @@ def signature_source(
     function: Any,
     key: str,
     name: str,
-    batch: int | None,
+    sizes: Sizes,
 ) -> Source:
     """Return a SavedModel's signature as a source: as it is, with its batch fixed, or frozen.
 
@@ -549,28 +542,28 @@ def signature_source(
         function: its signature.
         key: the signature's key.
         name: the path beside which another SavedModel is kept, if one must be made.
-        batch: how many samples a run shall take, or None.
+        sizes: see `load`.
 
     Raises:
         Failure: it does not take that batch.
     """
     taken = function.structured_input_signature[1]
     for spec in taken.values():
-        if batch and spec.shape.rank and spec.shape[0] not in (None, batch):
-            message = f"{path} takes {spec.shape[0]} samples a run, not {batch}"
+        if isinstance(sizes, int) and spec.shape.rank and spec.shape[0] not in (None, sizes):
+            message = f"{path} takes {spec.shape[0]} samples a run, not {sizes}"
             raise script.Failure(f"{message}: omit --batch")
-    specs = [_spec(each, spec.shape, spec.dtype, batch) for each, spec in taken.items()]
+    specs = [_spec(each, spec.shape, spec.dtype, sizes) for each, spec in taken.items()]
     source = Source(path, function, specs, is_saved=True)
     source.directory, source.signature = directory, key
     saved = None
-    if batch:
+    if sizes or source.has_state:  # a copy says what the state is at first
         saved = tf.function(
             lambda *tensors: function(**dict(zip(taken, tensors, strict=True))),
             input_signature=specs,
             autograph=False,
         )
-    if _worth_freezing(function, source.ops):
-        with contextlib.suppress(Exception):  # it changes a variable, or asks for its shape
+    if _worth_freezing(function, source.ops) and not source.has_state:
+        with contextlib.suppress(Exception):  # it asks for a variable's shape
             saved = _frozen(function, specs)
     if saved:
         with script.doing("saving it for the converter"), script.quiet():
@@ -650,11 +643,13 @@ def _worth_freezing(function: Any, ops: set[str]) -> bool:
     return sum(v.dtype.size * (v.shape.num_elements() or LARGE) for v in variables) <= LARGE
 
 
-def _spec(name: str, shape: Any, dtype: Any, batch: int | None = None) -> tf.TensorSpec:
-    """Return a `tf.TensorSpec`; if `batch` is given, that is the size of its first axis."""
+def _spec(name: str, shape: Any, dtype: Any, sizes: Sizes = None) -> tf.TensorSpec:
+    """Return a `tf.TensorSpec` with the sizes that are to be fixed; see `load`."""
     shape = tf.TensorShape(shape)
-    if batch and shape.rank:
-        shape = [batch, *shape[1:]]
+    if isinstance(sizes, Mapping):
+        shape = sizes[name]
+    elif sizes and shape.rank:
+        shape = [sizes, *shape[1:]]
     return tf.TensorSpec(shape, dtype, name)
 
 

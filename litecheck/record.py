@@ -62,7 +62,10 @@ def _unpack(objects: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def chosen(
-    inputs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
+    inputs: Sequence[Arrays],
+    outputs: Sequence[Arrays],
+    ids: Sequence[Sequence[int]],
+    in_order: bool = False,
 ) -> list[int]:
     """Return the numbers of the runs for a record: at most a hundred, at least one.
 
@@ -73,6 +76,7 @@ def chosen(
         inputs: those of each run by name.
         outputs: the expected ones.
         ids: the numbers of the samples of each run.
+        in_order: whether a run depends on those before: then it is the first ones.
     """
     fewest = min(map(len, ids))
     alone = [index for index, samples in enumerate(ids) if len(samples) == fewest]
@@ -91,7 +95,7 @@ def chosen(
     first = [*shown[:1], *([] if several is None else [several]), *shown[1:]]
     found: list[int] = []
     size = 0
-    for index in dict.fromkeys([*first, *alone]):
+    for index in range(len(ids)) if in_order else dict.fromkeys([*first, *alone]):
         tolerance = {name: verdict.shape_of(array) for name, array in outputs[index].items()}
         numbers = sum(map(math.prod, tolerance.values())) * len(artifacts.VARIANTS)
         size += sum(len(str(pack(side[index]))) for side in (inputs, outputs)) + 16 * numbers // 3

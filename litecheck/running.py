@@ -1,5 +1,6 @@
 """What does a file compute here? The command `run`, and `litecheck.run`."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,9 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
         runner = litert.Runner(path)
     print(f"model  {path}")
     _print_ends(runner)
+    caution = _caution(path)
+    if caution:
+        print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
     if test:
         test_set, labels = samples.test_set(test, path, takes, list(runner.outputs))
@@ -58,6 +62,13 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
     if test_set:
         _print_metrics(path, runner, test_set, labels)
     print(record.compare(path))
+
+
+def _caution(path: str) -> str:
+    """Return what to know of a file's states, or "" also of one that cannot be looked into."""
+    with contextlib.suppress(Exception):  # LiteRT has loaded it, but the schema may be newer
+        return inside.read(path).caution()
+    return ""
 
 
 def _takes(runner: litert.Runner) -> dict[str, samples.Input]:

@@ -125,7 +125,9 @@ class Samples(NamedTuple):
         if not self.source:
             return f"{drawn} random samples"
         of = "" if self.source == ARRAYS else f" of {self.source}"
-        return f"{drawn:,} of {self.total:,} samples{of}"
+        size = min(map(len, self.ids))
+        run = f", {size:,} a run" if size > 1 else ""
+        return f"{drawn:,} of {self.total:,} samples{of}{run}"
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:
@@ -174,13 +176,17 @@ def _load(given: Given) -> np.ndarray | Arrays:
         return np.asarray(given)
     try:
         content = np.load(given, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else dict(content)
+        arrays = content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError as error:
         message = f"{given} is missing: name a .npy or .npz file that exists"
         raise script.Failure(message) from error
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
+    for name, array in arrays.items() if isinstance(arrays, dict) else ():
+        if not isinstance(array, np.ndarray):  # another file in the zip file
+            raise ValueError(f"{name!r} in it is no array: write it with numpy.savez")
+    return arrays
 
 
 def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Samples:
@@ -205,7 +211,7 @@ def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Sa
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
         drawn = [_checked(runs[index], inputs) for index in order]
-    total = max(_counts(arrays).values())
+    total = _total(arrays, sizes)
     found = Samples(source, total, drawn, [_ids(index, size) for index in order])
     return found.with_several(inputs)
 
@@ -267,7 +273,7 @@ def test_set(
         ids = [_ids(index, size) for index in order]
     drawn: list[int] = sum(ids, [])
     labels = {name: array[drawn] for name, array in labels.items()}
-    return Samples(source, max(counts.values()), runs, ids), labels
+    return Samples(source, _total(taken, sizes), runs, ids), labels
 
 
 def _pair(given: Sequence[Given]) -> Arrays:
@@ -308,7 +314,7 @@ def for_deployment(
         if len(varying) > 1:
             raise ValueError("the inputs have different numbers of samples")
         runs = [_checked(run, inputs, finite=False) for run in _full(_split(arrays, sizes), sizes)]
-    return runs, max(_counts(arrays).values()) - len(runs) * _samples(sizes)
+    return runs, _total(arrays, sizes) - len(runs) * _samples(sizes)
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -392,13 +398,30 @@ def _split(arrays: Arrays, sizes: Mapping[str, int | None]) -> list[Arrays]:
         else:
             columns.append([array[i : i + size] for i in range(0, len(array), size)])
     if len({len(column) for column in columns}) > 1:
-        raise ValueError("the inputs have different numbers of samples")
+        runs = ", ".join(
+            f"{name} {array.shape} {len(column)}"
+            for (name, array), column in zip(arrays.items(), columns, strict=True)
+        )
+        raise ValueError(f"the inputs have different numbers of samples, or of runs: {runs}")
     return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _samples(sizes: Mapping[str, int | None]) -> int:
-    """Return how many samples a run takes, from `_sizes`."""
-    return max(filter(None, sizes.values()), default=1)
+    """Return how many samples a run takes, from `_sizes`.
+
+    Where inputs fix their first axes to different sizes, as nodes and edges of a graph, these are
+    no samples, and a run is one.
+    """
+    known = {*filter(None, sizes.values())}
+    return known.pop() if len(known) == 1 else 1
+
+
+def _total(arrays: Arrays, sizes: Mapping[str, int | None]) -> int:
+    """Return how many samples there are, from `_sizes`."""
+    counts = _counts(arrays)
+    if _samples(sizes) == 1:
+        return max(counts[name] // (size or 1) for name, size in sizes.items())
+    return max(counts.values())
 
 
 def _counts(arrays: Arrays) -> dict[str, int]:
@@ -473,7 +496,7 @@ def at_random(
         }
         for run in range(count)
     ]
-    size = max((input.shape[0] or 1 for input in inputs.values() if input.shape), default=1)
+    size = _samples({name: input.shape[0] for name, input in inputs.items() if input.shape})
     found = Samples(None, count, runs, [_ids(index, size) for index in range(count)])
     return found.with_several(inputs)
 

@@ -100,6 +100,19 @@ def joined(words: Sequence[str]) -> str:
     return " ".join(word if re.fullmatch(r"[\w.:\\/=-]+", word) else f'"{word}"' for word in words)
 
 
+def interpreter(code: str) -> list[str]:
+    """Return the command that runs code in another Python, which finds what this one finds."""
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; {code}"]
+
+
+def end_of(status: int) -> str:
+    """Return how a process ended, from its status: the name of a signal, or the number."""
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # as on Windows
+        return f"status {status}"
+
+
 def brief(error: object) -> str:
     """Return the message of an exception in one line of at most 500 characters."""
     return " ".join(str(error).split())[:500]
@@ -126,6 +139,7 @@ def start(
         Failure: a file is missing, or there are arguments.
     """
     name = program or os.path.basename(sys.argv[0])
+    _open_what_is_closed()
     if not in_notebook():
         sys.excepthook = functools.partial(_report, name, install, made_by, reads)
         if hasattr(sys.stdout, "reconfigure"):
@@ -143,6 +157,18 @@ def start(
     for path in reads:
         if not os.path.exists(path):
             raise Failure(f"{path} is missing. Make it with: {made_by}")
+
+
+def _open_what_is_closed() -> None:
+    """Lead stdout and stderr nowhere if they are closed, as by `>&-`; else a file would take them.
+
+    Descriptors are given in their order, so those of the null device take their places.
+    """
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(null, True)
+    os.close(null)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _report(

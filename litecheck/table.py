@@ -5,19 +5,32 @@ import importlib.metadata
 import itertools
 import math
 import os
-import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from litecheck import accuracy, artifacts, litert, models, record, rounding, script, verdict
+from litecheck import (
+    accuracy,
+    apart,
+    artifacts,
+    causes,
+    inside,
+    litert,
+    models,
+    record,
+    rounding,
+    script,
+    verdict,
+)
 from litecheck.samples import Given, Samples, Test, at_random, for_calibration, test_set
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 SUSPECTS = 10  # runs that are furthest off: rounding is measured in these first
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
+SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
@@ -37,6 +50,9 @@ class Row(NamedTuple):
         metrics: its accuracy or mean error on the test set, by outputs; empty without one.
         verdict: "verified", "measured" or "cannot be judged".
         clear: whether a device's outputs can be judged.
+        has_state: whether operations keep a state, as LSTM's does: it is reset before each run.
+        same_class: of a classifier, on how many samples it predicts the class that the model
+            predicts, and of how many; None for others.
     """
 
     variant: str
@@ -50,16 +66,28 @@ class Row(NamedTuple):
     metrics: dict[str, float]
     verdict: str
     clear: bool
+    has_state: bool
+    same_class: tuple[int, int] | None
 
 
 class Measured(NamedTuple):
-    """What LiteRT made of a file: outputs of each run, and what goes with them."""
+    """What LiteRT made of a file: outputs of each run, and what goes with them.
+
+    Attributes:
+        outputs: those of the first runs, or of all.
+        metrics: its accuracy or mean error, by outputs.
+        runner: what ran it.
+        inside: what is in it.
+        seconds: the median time of a run.
+        left: how many samples were not run, for want of time.
+    """
 
     outputs: list[dict[str, np.ndarray]]
     metrics: dict[str, float]
-    dtypes: str
-    scales: dict[str, float]
+    runner: apart.Runner
+    inside: inside.Content
     seconds: float
+    left: int
 
 
 def short(number: float) -> str:
@@ -70,15 +98,9 @@ def short(number: float) -> str:
     return f"{number:,.{digits}f}"
 
 
-def refusal(error: Exception) -> str:
-    """Return why a conversion failed, from what the converter or LiteRT raised, in one line."""
-    story = str(error).strip()
-    ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", story)))
-    layers = set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story))
-    names = sorted(layers - {"StatefulPartitionedCall"})
-    if not ops:
-        return script.brief(story.splitlines()[-1]).rstrip(".") if story else type(error).__name__
-    return f"LiteRT has no {', '.join(ops)}" + (f" (layer {', '.join(names)})" if names else "")
+def percent(part: float) -> str:
+    """Return a part of a range in percent: more than ten ranges are as wrong as a thousand."""
+    return "> 999%" if part > 9.99 else f"{short(100 * part)}%"
 
 
 class Check:
@@ -115,6 +137,7 @@ class Check:
             >>> check.save()
         """
         model, samples, test = map(artifacts.as_text, (model, samples, test))
+        self._device = apart.Device()  # it starts while the model is loaded and run
         self.model = model if isinstance(model, models.Model) else models.load(model)
         self.rows: dict[str, Row] = {}
         self.left_out: dict[str, tuple[str, str]] = {}
@@ -170,7 +193,9 @@ class Check:
         kept = max(int((counts * size <= MEMORY).sum()), 1)
         self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
         self._outputs = list(reference.outputs(self._samples))
-        self._recorded = record.chosen(self._samples.runs, self._outputs, self._samples.ids)
+        self._recorded = record.chosen(
+            self._samples.runs, self._outputs, self._samples.ids, self.model.source.has_state
+        )
         outputs = accuracy.joined(self._outputs, labels)
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
         shaped = accuracy.extended(outputs, labels)
@@ -189,6 +214,7 @@ class Check:
             together: how many samples of several runs the model may take at once.
         """
         source, samples = self.model.source, self._samples
+        source = source.rewritten or source
         measured: dict[int, dict[str, verdict.Moved]] = {}
         self._unknown = ""
         self._expected = self._expect(measured)
@@ -278,7 +304,7 @@ class Check:
         self._require_place(variant, path)
         content = bytes(tflite_model)
         try:
-            measured = self._measure(content)
+            measured = self._measure(variant, content)
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
             self._refuse(variant, path, error)
             return
@@ -291,14 +317,16 @@ class Check:
                 same = self._one_by_one(measured)
             if same.difference:
                 message = f"{path} was not written: {same.difference}"
-                raise script.Failure("\n".join(filter(None, [message, models.hint(self.model)])))
+                hint = causes.of_difference(self.model.path, self.model.source, self._samples)
+                raise script.Failure("\n".join(filter(None, [message, hint])))
         if same.broken:
             self.leave_out(variant, path, same.broken)
             return
         row = self._row(variant, content, path, measured, same)
         artifacts.write(path, content)
         self._keep(row, measured, content)
-        self._print(row, content)
+        self._print(row, measured)
+        self._write()
 
     def _require_place(self, variant: str, path: str) -> None:
         """Raise `Failure` if a path is another variant's, or one where its record is not found."""
@@ -317,35 +345,40 @@ class Check:
             record_path = f"{name}{record.SUFFIX}"
             raise script.Failure(f"{path} would have no record in {record_path}: {example}")
 
-    def _measure(self, content: bytes) -> Measured:
-        """Run a file on all that is compared."""
-        with script.quiet():
-            runner = litert.Runner(content)
-            if runner.inputs.keys() != self.model.source.inputs.keys():
-                known = ", ".join(self.model.source.inputs)
-                raise ValueError(f"its inputs are {', '.join(runner.inputs)}, not {known}")
-            outputs, seconds = [], []
-            first = self._samples.runs[0]
-            for run in script.counted(self._samples.runs, "running it"):
-                outputs.append(runner(run))
-                if all(run[name].shape == first[name].shape for name in run):
-                    seconds.append(runner.seconds)
-            rest = (runner(run) for run in self._rest.runs)
-            metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest))
-        scales = {name: tensor["quantization"][0] for name, tensor in runner.outputs.items()}
-        return Measured(outputs, metrics, runner.dtypes(), scales, float(np.median(seconds)))
+    def _measure(self, variant: str, content: bytes) -> Measured:
+        """Run a file on all that is compared, the slow variant on what its time allows."""
+        runner = self._device.load(content)
+        if runner.inputs.keys() != self.model.source.inputs.keys():
+            known = ", ".join(self.model.source.inputs)
+            raise ValueError(f"its inputs are {', '.join(runner.inputs)}, not {known}")
+        end = time.monotonic() + SECONDS if variant == SLOW else math.inf
+        outputs, seconds = [], []
+        first = self._samples.runs[0]
+        for run in script.counted(self._samples.runs, "running it"):
+            outputs.append(runner(run))
+            if all(run[name].shape == first[name].shape for name in run):
+                seconds.append(runner.seconds)
+            if time.monotonic() > end:
+                break
+        left = self._samples.size() - self._samples.part(0, len(outputs)).size()
+        rest = (runner(run) for run in self._rest.runs if time.monotonic() < end)
+        metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest))
+        middle = float(np.median(seconds))
+        return Measured(outputs, metrics, runner, inside.parsed(content), middle, left)
 
     def _refuse(self, variant: str, path: str, error: Exception) -> None:
         """Say that LiteRT does not run a variant; for float32 that is the end."""
-        reason = refusal(error)
+        reason = causes.refusal(error, variant)
         if variant != FIRST:
             self.leave_out(variant, path, reason)
-        elif not self._samples.source:
-            message = f"{path} was not written: LiteRT fails on random inputs: {reason}"
-            raise script.Failure(f"{message}\n{models.give_samples(self.model)}") from error
-        else:
-            message = models.way_out(self.model.source, reason, is_converted=True)
-            raise script.Failure(f"{path} was not written: {message}") from error
+            return
+        message = causes.of_running(self.model.source, error)
+        if not message and not self._samples.source:
+            way = models.give_samples(self.model)
+            message = f"LiteRT fails on random inputs: {reason}\n{way}"
+        elif not message:
+            message = f"{reason}. LiteRT cannot run this file: is it a conversion of this model?"
+        raise script.Failure(f"{path} was not written: {message}") from error
 
     def _one_by_one(self, measured: Measured) -> verdict.Same:
         """Compare again, with what the model returns for one sample at a time."""
@@ -368,13 +401,15 @@ class Check:
             path,
             len(content),
             artifacts.sha256(content),
-            measured.dtypes,
+            litert.dtypes(measured.runner.inputs, measured.runner.outputs),
             same.error,
             same.of_range,
             measured.seconds,
             measured.metrics,
             words,
             clear=not (self._doubts or self._unknown) and bool(same.of_range <= verdict.VAGUE),
+            has_state=bool(measured.inside.states()),
+            same_class=accuracy.same_class(measured.outputs, self._outputs),
         )
 
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
@@ -383,8 +418,10 @@ class Check:
             self._float32 = content
         self.rows[row.variant] = row
         self.left_out.pop(row.variant, None)
+        outputs = measured.runner.outputs
+        scales = {name: tensor["quantization"][0] for name, tensor in outputs.items()}
         self._tolerances[row.variant] = verdict.device_tolerances(
-            measured.outputs, self._expected, measured.scales, self._recorded
+            measured.outputs, self._expected, scales, self._recorded
         )
 
     def leave_out(self, variant: str, path: str, reason: str) -> None:
@@ -392,6 +429,7 @@ class Check:
         print(f"{variant:<14} not written: {reason}")
         self.rows.pop(variant, None)
         self.left_out[variant] = path, reason
+        self._write()
 
     def require_calibration(self) -> None:
         """Raise `Failure` if full-integer quantization cannot be calibrated with the samples.
@@ -433,14 +471,16 @@ class Check:
         metrics = self._texts(row)[:1]
         is_random = row.variant == FIRST and not self._samples.source
         words = " on random inputs" if is_random else ""
+        if row.same_class and row.verdict != "verified":
+            words += ", same class on {:,} of {:,} samples".format(*row.same_class)
         return [
             row.variant,
             f"{row.bytes:,}",
             f"{row.bytes / self.rows[FIRST].bytes:.0%}",
             row.dtypes,
             short(row.error),
-            f"{short(100 * row.of_range)}%",
-            f"{row.seconds * 1e6:.0f} us",
+            percent(row.of_range),
+            f"{row.seconds * 1e6:.0f} us" if row.seconds < 1 else f"{row.seconds:.1f} s",
             *metrics,
             row.verdict + words,
         ]
@@ -454,10 +494,10 @@ class Check:
     def _line(self, cells: list[str]) -> str:
         """Return a line of the table, the headings or a row."""
         variant, size, part, dtypes, error, of_range, seconds, *metric, words = cells
-        columns = f"{variant:<13}{size:>11}{part:>7}  {dtypes:<12} {error:>8}{of_range:>11}"
+        columns = f"{variant:<13} {size:>10}{part:>7}  {dtypes:<12} {error:>8}{of_range:>11}"
         return f"{columns}{seconds:>10}{''.join(f'{text:>12}' for text in metric)}  {words}"
 
-    def _print(self, row: Row, content: bytes) -> None:
+    def _print(self, row: Row, measured: Measured) -> None:
         """Print the row of a variant with its notes, and the headings above the first."""
         if not self._header:
             print(f"rounding measured on {self._measured:,} of these samples")
@@ -466,13 +506,18 @@ class Check:
         print(self._line(self._cells(row)))
         notes = []
         if row.variant == FIRST:
+            if self._doubts and not self._samples.source:
+                notes.append(models.give_samples(self.model))
             notes += self._doubts or self._expected.reservations()
+        if measured.left:
+            of = self._samples.size()
+            notes.append(f"compared on {of - measured.left:,} of {of:,} samples: it is slow here")
         if not row.of_range <= LOUD:
-            error = short(100 * row.of_range)
-            notes.append(f"largest error {error}% of a number's range, above 5%")
+            error = percent(row.of_range)
+            notes.append(f"largest error {error} of a number's range, above 5%")
             if "int" in row.variant:
                 notes += self._expected.mixtures()
-        if "int" in row.variant and litert.has_floats(content):
+        if "int" in row.variant and measured.inside.has_floats():
             notes.append("some operations stay in float: not for integer-only chips")
         if len(row.metrics) > 1:
             pairs = zip(row.metrics, self._texts(row), strict=True)
@@ -506,7 +551,7 @@ class Check:
         }
         if not self._tasks:
             columns["largest error, of range"] = {
-                v: (row.of_range, f"{short(100 * row.of_range)}%") for v, row in rows.items()
+                v: (row.of_range, percent(row.of_range)) for v, row in rows.items()
             }
         for name, task in list(self._tasks.items())[:1]:
             columns[accuracy.WORDS[task.kind]] = {
@@ -545,11 +590,20 @@ class Check:
         Raises:
             Failure: float32 was not added yet, or the file cannot be written.
         """
-        if FIRST not in self.rows:
+        path = self._write()
+        if not path:
             raise script.Failure("there is nothing to save: add float32 first")
-        name = self.rows[FIRST].path.removesuffix(artifacts.VARIANTS[FIRST].suffix)
-        path = record.write(name, self._fields(name))
         print(f"saved {path}")
+
+    def _write(self) -> str:
+        """Write the record beside the files, and return its path, or "" as long as there is none.
+
+        It is written after each variant: where a later one ends the process, files have a record.
+        """
+        if FIRST not in self.rows:
+            return ""
+        name = self.rows[FIRST].path.removesuffix(artifacts.VARIANTS[FIRST].suffix)
+        return record.write(name, self._fields(name))
 
     def _fields(self, name: str) -> dict[str, Any]:
         """Return what the record holds beside its format; paths are as seen from that of NAME."""
@@ -562,6 +616,7 @@ class Check:
                 "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
                 "file": file and artifacts.relative(file, name),
                 "sha256": digest,
+                "signature": model.source.signature,
                 "options": list(model.options),
             },
             "compared_with": model.reference.words,
@@ -608,6 +663,10 @@ class Check:
                 "verdict": row.verdict,
                 "clear": row.clear,
             } | self._named(row.metrics)
+            if row.has_state:
+                rows[variant]["state"] = True
+            if row.same_class:
+                rows[variant]["same_class"] = list(row.same_class)
         return {variant: rows[variant] for variant in artifacts.VARIANTS if variant in rows}
 
     def _named(self, metrics: dict[str, float]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from litecheck import __main__
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).parent.parent
 CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"]  # the names it has
@@ -105,8 +107,8 @@ def _in_child(script, arguments, cwd, output, prepare):
     if prepare:
         prepare()
     try:
-        if script in COMMANDS:
-            runpy.run_module("litecheck", run_name="__main__")
+        if script in COMMANDS:  # a conversion in this process, as the one outside has it run
+            __main__.main(f"{output}/progress.json")
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit:
@@ -434,13 +436,14 @@ def record_of(path):
 def table(stdout):
     """Return the rows of the table of a conversion: a dict from variant to its columns.
 
-    The errors are numbers: the absolute one, and the part of the range. What float32's verdict says
-    of random inputs is left out.
+    The errors are numbers: the absolute one, and the part of the range, where "> 999%" is 9.99. What
+    float32's verdict says of random inputs is left out.
     """
     pattern = (
         rf"^(?P<variant>{'|'.join(SUFFIXES)}) +(?P<bytes>[\d,]+) +(?P<size>\d+)%"
-        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(?P<of_range>\S+)% +(?P<time>\d+) us"
-        r"( +(?P<metric>[\d.]\S*))?  (?P<verdict>.+?)( on random inputs)?$"
+        r"  (?P<dtypes>\S+) +(?P<error>\S+) +(> )?(?P<of_range>\S+)% +(?P<time>\d+) us"
+        r"( +(?P<metric>[\d.]\S*))?  (?P<verdict>.+?)( on random inputs)?"
+        r"(, same class on (?P<same_class>.+) samples)?$"
     )
     rows = [match.groupdict() for match in re.finditer(pattern, stdout, re.MULTILINE)]
     for row in rows:

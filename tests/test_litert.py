@@ -96,7 +96,7 @@ def test_runner_and_curve_agree_with_the_interpreter(pipeline):
     for model in [str(path), path.read_bytes()]:
         runner = litert.Runner(model)
         assert (list(runner.inputs), list(runner.outputs)) == (["x"], ["output_0"])
-        assert runner.dtypes() == "int8"
+        assert litert.dtypes(runner.inputs, runner.outputs) == "int8"
         assert runner.outputs["output_0"]["quantization"] == taken["quantization"]
         results = [runner({"x": value.reshape(1, 1)}) for value in x]
         assert 0 < runner.seconds < 1

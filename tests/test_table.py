@@ -69,6 +69,8 @@ def double(added):
         directory=saved().name,
         signature="serving_default",
         is_batched=lambda: True,
+        has_state=False,
+        rewritten=None,
         inputs={"x": ends},
         outputs={"y": ends},
     )
@@ -122,29 +124,25 @@ class Instead:
     def __init__(self, added):
         """Take the number that is added."""
         self.added = added
-        self.inputs, self.outputs = {"x": {}}, {"y": {"quantization": (0.0, 0)}}
+        end = {"dtype": np.int8, "quantization": (0.0, 0)}
+        self.inputs, self.outputs = {"x": end}, {"y": end}
 
     def __call__(self, run):
         """Return the outputs of a run."""
         return {"y": 2 * run["x"] + np.float32(self.added)}
 
-    def dtypes(self):
-        """Return what a full-integer file's are."""
-        return "int8"
 
-
-def add_instead(monkeypatch, check, variant, added):
-    """Add a variant whose file returns 2 x plus what is added."""
-    monkeypatch.setattr(table.litert, "Runner", lambda content: Instead(added))
-    monkeypatch.setattr(table.litert, "has_floats", lambda content: False)
-    check.add(variant, b"any", f"models/double{conftest.SUFFIXES[variant]}")
+def add_instead(monkeypatch, check, variant, added, content):
+    """Add a variant whose file returns 2 x plus what is added, in place of its content."""
+    monkeypatch.setattr(table.apart.Device, "load", lambda self, content: Instead(added))
+    check.add(variant, content, f"models/double{conftest.SUFFIXES[variant]}")
 
 
 @pytest.mark.parametrize(("added", "loud"), [(4.9, False), (5.1, True), (np.nan, False)])
 def test_later_variants_are_measured(doubling, tmp_path, monkeypatch, capsys, added, loud):
     monkeypatch.chdir(tmp_path)
     check = checked(0, doubling)
-    add_instead(monkeypatch, check, "full integer", added)
+    add_instead(monkeypatch, check, "full integer", added, doubling)
     out = capsys.readouterr().out
     if np.isnan(added):
         assert re.search("^full integer   not written: 2 of 2 samples give NaN", out, re.M)
@@ -179,7 +177,7 @@ def test_rows_are_printed_as_they_come_under_one_heading(doubling, tmp_path, mon
     columns = ["variant", "bytes", "size", "in/out", "error", "of range", "one run", "verdict"]
     assert re.split("  +", lines[0]) == columns
     assert lines[1].startswith("float32 ")
-    add_instead(monkeypatch, check, "full integer", 7)
+    add_instead(monkeypatch, check, "full integer", 7, doubling)
     row, note = capsys.readouterr().out.splitlines()
     assert row.startswith("full integer ")
     assert note == "               largest error 7.0% of a number's range, above 5%"
@@ -190,7 +188,7 @@ def test_a_variant_that_is_tried_again(doubling, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check = checked(0, doubling)
     for added in (1, np.nan, 2):
-        add_instead(monkeypatch, check, "float16", added)
+        add_instead(monkeypatch, check, "float16", added, doubling)
         assert ("float16" in check.rows) != ("float16" in check.left_out)
         assert ("float16" in check.rows) == bool(added == added)
     assert check.rows["float16"].error == 2
@@ -203,7 +201,7 @@ def test_what_is_infinite(doubling, tmp_path, monkeypatch, capsys):
         check = table.Check(double(0), np.float32([[0], [50], [3e38]]))  # 6e38 is infinite
     check.add("float32", doubling, FLOAT32)
     monkeypatch.setattr(Instead, "__call__", lambda self, run: {"y": np.minimum(run["x"], 5e9) * 2})
-    add_instead(monkeypatch, check, "full integer", 0)
+    add_instead(monkeypatch, check, "full integer", 0, doubling)
     row = check.rows["full integer"]
     assert row.error == row.of_range == math.inf
     assert not row.clear

@@ -1,0 +1,403 @@
+"""What did Keras 2 compute? Its archives, so that Keras 3 computes the same.
+
+Keras 3 reads archives of Keras 2, but some words mean something else to it, and some it does not
+know. A copy of the archive is written in its words. What it computes otherwise is computed by the
+classes here, or refused. Source: the sources of Keras 3.15 and tf_keras 2.21, compared by running
+every layer and activation in both.
+"""
+
+import inspect
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import keras
+
+from litecheck import script
+
+Config = dict[str, Any]
+PACKAGE = "litecheck"  # under which Keras finds the classes here
+MODELS = ("Functional", "Model", "Sequential")
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+# Keywords that Keras 3 does not know, with the values that change no output; None: any value.
+UNKNOWN: dict[str, list[Any] | None] = {
+    "adjustment": [None],
+    "batch_input_shape": None,
+    "build_input_shape": None,
+    "causal": [False],
+    "fused": None,
+    "groups": [1],
+    "implementation": None,
+    "input_dim": None,
+    "input_length": None,
+    "kernel_constraint": None,  # of separable convolutions
+    "kernel_initializer": None,
+    "kernel_regularizer": None,
+    "key_shape": None,
+    "noise_shape": [None],
+    "query_shape": None,
+    "renorm": None,  # of training
+    "renorm_clipping": None,
+    "renorm_momentum": None,
+    "rng_type": None,
+    "robust_masking": [False],
+    "softmax_robust_masking": [False],
+    "time_major": [False],
+    "trainable": None,
+    "value_shape": None,
+    "virtual_batch_size": [None],
+}
+RENAMED = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "Model": "Functional",
+    "SyncBatchNormalization": "BatchNormalization",
+}
+GONE = {"ClassMethod", "CuDNNGRU", "CuDNNLSTM", "InstanceMethod", "InstanceProperty"}
+GONE |= {"LocallyConnected1D", "LocallyConnected2D", "RandomHeight", "RandomWidth"}
+GONE |= {"SlicingOpLambda", "TFOpLambda", "ThresholdedReLU"}
+MERGING = ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract")
+MASKING = ("Embedding", "Masking")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def hard_sigmoid(x: Any) -> Any:
+    """Return 0.2 x + 0.5, clipped to 0 and 1; that of Keras 3 is x / 6 + 0.5."""
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def _merged(kind: Any) -> Any:
+    """Return a merging layer whose mask is true where all masks are; in Keras 3, where one is."""
+
+    class Merged(kind):
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+            masks = [each for each in mask or [] if each is not None]
+            return keras.ops.all(keras.ops.stack(masks), axis=0) if masks else None
+
+    return keras.saving.register_keras_serializable(PACKAGE, kind.__name__)(Merged)
+
+
+def _unmasked(kind: Any) -> Any:
+    """Return a layer that passes no mask on, as that of Keras 2."""
+
+    class Unmasked(kind):
+        def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+            return None
+
+    return keras.saving.register_keras_serializable(PACKAGE, kind.__name__)(Unmasked)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Concatenate(keras.layers.Concatenate):
+    """A layer whose mask is true where all masks are; in Keras 3, where one is."""
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the output."""
+        if mask is None or all(each is None for each in mask):
+            return None
+        ops = keras.ops
+        masks = []
+        for given, one in zip(inputs, mask, strict=True):
+            whole = ops.ones_like(given, dtype="bool")
+            if one is not None:
+                wide = ops.expand_dims(one, -1) if len(one.shape) < len(given.shape) else one
+                whole = ops.logical_and(wide, whole)
+            masks.append(whole)
+        return ops.all(ops.concatenate(masks, axis=self.axis), axis=-1)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Resizing(keras.layers.Resizing):
+    """A layer that resizes bytes to float32; that of Keras 3 rounds to bytes again."""
+
+    def call(self, data: Any) -> Any:
+        """Return the resized images."""
+        return super().call(keras.ops.cast(data, "float32"))
+
+    def compute_output_spec(self, data: Any) -> Any:
+        """Return the shape and the dtype of the output."""
+        return keras.KerasTensor(self.compute_output_shape(data.shape), dtype="float32")
+
+
+for _name in MERGING:
+    _merged(getattr(keras.layers, _name))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Identity(keras.layers.Identity):
+    """A layer whose output has no mask; in Keras 3 it is the input itself, with its mask."""
+
+    def call(self, inputs: Any) -> Any:
+        """Return the input's numbers."""
+        return keras.ops.copy(inputs)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return no mask."""
+
+
+for _name in ("Normalization", "Rescaling"):
+    _unmasked(getattr(keras.layers, _name))
+OURS = {*MERGING, "Concatenate", "Identity", "Normalization", "Rescaling", "Resizing"}
+
+
+def version(path: str) -> str:
+    """Return which Keras has written an archive, "" if it does not say so.
+
+    Args:
+        path: an archive whose content is HDF5, or a zip file of a Keras model.
+    """
+    if zipfile.is_zipfile(path):
+        return str(json.loads(_member(path, "metadata.json")).get("keras_version", ""))
+    return _attribute(path, "keras_version")
+
+
+def configuration(path: str) -> Config:
+    """Return the configuration of an archive's model."""
+    if zipfile.is_zipfile(path):
+        return dict(json.loads(_member(path, "config.json")))
+    return dict(json.loads(_attribute(path, "model_config")))
+
+
+def has_model(path: str) -> bool:
+    """Return whether an archive holds a model, not only its weights."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            return "config.json" in file.namelist()
+    return bool(_attribute(path, "model_config"))
+
+
+def _member(path: str, name: str) -> bytes:
+    """Return the content of a file in a zip file."""
+    with zipfile.ZipFile(path) as file:
+        return file.read(name)
+
+
+def _attribute(path: str, name: str) -> str:
+    """Return an attribute of a HDF5 file, "" without it."""
+    with h5py.File(path) as file:
+        value = file.attrs.get(name, "")
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def is_old(version: str) -> bool:
+    """Return whether it is one before Keras 3; files without a version are older still."""
+    return not version or int(version.split(".")[0]) < 3
+
+
+def translate(path: str, copy: str) -> None:
+    """Write a copy of an archive of Keras 2 in the words of Keras 3.
+
+    Raises:
+        Failure: Keras 3 would compute other outputs.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
+            for member in old.namelist():
+                content = old.read(member)
+                if member == "config.json":
+                    content = json.dumps(translated(json.loads(content))).encode()
+                new.writestr(member, content)
+        return
+    config = json.dumps(translated(configuration(path)))
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["model_config"] = config
+
+
+def is_recurrent(config: Config) -> bool:
+    """Return whether a model's configuration has recurrent layers."""
+    return any(part["class_name"] in RECURRENT for part in _parts(config))
+
+
+def translated(config: Config) -> Config:
+    """Return a model's configuration in the words of Keras 3.
+
+    Raises:
+        Failure: Keras 3 would compute other outputs.
+    """
+    has_masks = any(
+        part["class_name"] == "Masking" or part["config"].get("mask_zero")
+        for part in _parts(config)
+        if part["class_name"] in MASKING
+    )
+    for part in _parts(config):
+        reason = _reason(part, has_masks)
+        if reason:
+            raise script.Failure(reason)
+    return _model(config)
+
+
+def _reason(part: Config, has_masks: bool) -> str:
+    """Return why Keras 3 would compute other outputs of a part of a model, or ""."""
+    kind, config = part["class_name"], part["config"]
+    if isinstance(config, list):
+        return ""
+    name, method = part.get("name") or config.get("name"), config.get("interpolation")
+    others = {
+        f"Keras 3 has no layer {kind}": kind in GONE,
+        f"Keras 3 has no interpolation {method}": method in ("gaussian", "mitchellcubic"),
+        f"Keras 3 would not call its layer {name} with training=True": '"training": true'
+        in json.dumps(part.get("inbound_nodes")),
+        f"Keras 3 does not read what its layer {name} is called with": _takes_more(part),
+        "Keras 3 crops in training only (RandomCrop)": kind == "RandomCrop",
+        "Keras 3 computes other outputs where the mask of an attention is empty": has_masks
+        and kind == "MultiHeadAttention",
+    }
+    return next((reason for reason, applies in others.items() if applies), "")
+
+
+def _takes_more(part: Config) -> bool:
+    """Return whether a layer is called with tensors by keywords, or with a state."""
+    for node in part.get("inbound_nodes") or []:
+        calls = [call for call in node if isinstance(call, list)] if isinstance(node, list) else []
+        if part["class_name"] in RECURRENT and len(calls) > 1:
+            return True
+        for call in calls:
+            if len(call) > 3 and any(_is_reference(value) for value in call[3].values()):
+                return True
+    return False
+
+
+def _is_reference(value: Any) -> bool:
+    """Return whether a value stands for the output of a layer, or holds such a value."""
+    if isinstance(value, list):
+        if len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int):
+            return True
+        return any(_is_reference(each) for each in value)
+    return isinstance(value, dict) and any(_is_reference(each) for each in value.values())
+
+
+def _parts(config: Any) -> Iterator[Config]:
+    """Yield the objects in a configuration that have a class."""
+    if isinstance(config, dict):
+        if "class_name" in config and isinstance(config.get("config"), dict | list):
+            yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _parts(value)
+
+
+def _model(part: Config) -> Config:
+    """Return the configuration of a model, or of one inside of another."""
+    kind: str = RENAMED.get(part["class_name"]) or part["class_name"]
+    config = part["config"]
+    if isinstance(config, list):  # before Keras 2.2
+        config = {"name": "sequential", "layers": config}
+    layers = config["layers"]
+    if kind == "Sequential":
+        first = layers[0]["config"]
+        shape = first.get("batch_input_shape")
+        if shape and layers[0]["class_name"] != "InputLayer":
+            layers = [_input(first["name"], layers[0]["class_name"], shape, first), *layers]
+    models: dict[str, str] = {
+        each.get("name") or each["config"]["name"]: each["class_name"]
+        for each in layers
+        if each["class_name"] in MODELS and isinstance(each["config"], dict)
+    }
+    for each in layers:
+        each["inbound_nodes"] = _nodes(each.get("inbound_nodes", []), {*models})
+    if "output_layers" in config:
+        alone = {name for name, kind in models.items() if kind == "Sequential"}
+        config["output_layers"] = _nodes(config["output_layers"], alone)
+    config = {key: value for key, value in config.items() if key != "build_input_shape"}
+    place = {"module": "keras" if kind == "Sequential" else "keras.src.models.functional"}
+    return {
+        **part,
+        **place,
+        "class_name": kind,
+        "registered_name": None if kind == "Sequential" else "Functional",
+        "config": config | {"layers": [_layer(each) for each in layers]},
+    }
+
+
+def _input(name: str, kind: str, shape: list[Any], config: Config) -> Config:
+    """Return the configuration of an input that is left to the first layer."""
+    dtype = config.get("dtype") if isinstance(config.get("dtype"), str) else "float32"
+    described = {
+        "batch_shape": shape,
+        "dtype": "int32" if kind == "Embedding" else dtype,
+        "name": f"{name}_input",
+    }
+    return {"class_name": "InputLayer", "config": described}
+
+
+def _nodes(nodes: Any, models: set[str]) -> Any:
+    """Return references to layers: a model in a model had a node of its own before."""
+    if not isinstance(nodes, list):
+        return nodes
+    if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
+        shift = 1 if nodes[0] in models and nodes[1] > 0 else 0
+        return [nodes[0], nodes[1] - shift, *nodes[2:]]
+    return [_nodes(each, models) for each in nodes]
+
+
+def _layer(part: Config) -> Config:
+    """Return the configuration of a layer or of a cell."""
+    if part["class_name"] in MODELS:
+        return _model(part)
+    kind: str = RENAMED.get(part["class_name"]) or part["class_name"]
+    known = getattr(keras.layers, kind, None)
+    if known is None:
+        return part
+    config = dict(part["config"])
+    taken = inspect.signature(known.__init__).parameters
+    base = {"activity_regularizer", "dtype", "name"} | ({"trainable"} - _strict(kind))
+    for key, harmless in UNKNOWN.items():
+        if key in config and key not in {*taken, *base}:
+            if kind == "InputLayer" or (harmless is not None and config[key] not in harmless):
+                continue
+            del config[key]
+    defaults: Config = {"reset_after": False} if kind in ("GRU", "GRUCell") else {}
+    if kind in ("LSTM", "LSTMCell", "GRU", "GRUCell") or kind.startswith("ConvLSTM"):
+        defaults["recurrent_activation"] = "hard_sigmoid"
+    config = defaults | config
+    if config.get("implementation") == 0:
+        config["implementation"] = 1
+    axis = config.get("axis")
+    if kind in ("BatchNormalization", "Softmax") and isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+    config = {key: _value(key, value) for key, value in config.items()}
+    ours = kind in OURS
+    dropped = "build_config" if kind == "MultiHeadAttention" else ""
+    return {key: value for key, value in part.items() if key != dropped} | {
+        "class_name": kind,
+        "config": config,
+        "module": f"{PACKAGE}.keras2" if ours else "keras.layers",
+        "registered_name": f"{PACKAGE}>{kind}" if ours else None,
+    }
+
+
+def _strict(kind: str) -> set[str]:
+    """Return the keywords that a layer of Keras 3 does not take, though most do."""
+    return {"trainable"} if kind.startswith("SpatialDropout") or kind == "Discretization" else set()
+
+
+def _value(key: str, value: Any) -> Any:
+    """Return what a layer's keyword has as a value."""
+    if value == "hard_sigmoid":
+        return {
+            "module": f"{PACKAGE}.keras2",
+            "class_name": "function",
+            "config": f"{PACKAGE}>hard_sigmoid",
+            "registered_name": f"{PACKAGE}>hard_sigmoid",
+        }
+    if isinstance(value, list):
+        return [_value(key, each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "ndarray":
+        return value["value"]
+    config = value.get("config")
+    if not isinstance(config, dict | list):
+        return value
+    if key == "dtype" and isinstance(config, dict):
+        return config["name"]
+    if "nitializer" in key and isinstance(config, dict):
+        return value | {"config": {k: v for k, v in config.items() if k != "dtype"}}
+    inner = value.get("class_name")
+    return _layer(value) if inner in MODELS or hasattr(keras.layers, str(inner)) else value
