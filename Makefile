@@ -73,7 +73,7 @@ litertjs := build/npm/node_modules/@litertjs
 browser: $(page) $(extra)-browser
 	@.venv/bin/python browser/serve.py $(page)
 
-# The page wants files with a fixed batch, so they are converted anew.
+# The page wants files with a fixed batch and without states, so they are converted anew.
 model := $(or $(MODEL),saved_model/my_model)
 $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy) \
@@ -85,7 +85,7 @@ $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
 	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
 	.venv/bin/python browser/colors.py >$@.new/variants.js
-	.venv/bin/litecheck convert '$(model)' --batch 1 --output $@.new/model
+	.venv/bin/litecheck convert '$(model)' --batch 1 --loops --output $@.new/model
 	rm $@.new/*.png
 	rm -rf $@
 	mv $@.new $@
@@ -133,11 +133,11 @@ book: build/book/source
 
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model check native phone microcontroller changes,build/book/texts/$(page).pot)
+	rm $(foreach page,own_model check troubleshooting native phone microcontroller changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages, and in
-# the page of the check.
+# two pages of their own.
 .PHONY: build/book/source
 build/book/source: notebooks $(extra)-book
 	rm -rf build/book
@@ -146,10 +146,11 @@ build/book/source: notebooks $(extra)-book
 	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
 	done
 	cp docs/flow.ko.png $@/ko/docs/flow.png
-	mv $@/ko/check.ko.md $@/ko/check.md
-	rm $@/en/check.ko.md
-	sed 's|(docs/check.md#|(check.md#|' README.md >$@/en/README.md
-	sed 's|(docs/check.ko.md#|(check.md#|' README.ko.md >$@/ko/README.md
+	for page in check troubleshooting; do \
+	  mv $@/ko/$$page.ko.md $@/ko/$$page.md && rm $@/en/$$page.ko.md || exit; \
+	done
+	sed -E 's,\(docs/(check|troubleshooting)\.md,(\1.md,' README.md >$@/en/README.md
+	sed -E 's,\(docs/(check|troubleshooting)\.ko\.md,(\1.md,' README.ko.md >$@/ko/README.md
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks build/ipython/profile_default

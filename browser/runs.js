@@ -6,9 +6,11 @@ export const ACCELERATORS = ["wasm", "webgpu"];
 // The runtime's C++ code writes to the console as errors: notes, which are none, and while it compiles
 // a file, why the GPU cannot run it.
 let refusals = null;
+let keepsState = false;
 const report = console.error.bind(console);
 console.error = (...said) => {
   if (/^(INFO|WARNING): /.test(said[0])) console.debug(...said);
+  else if (/Variable tensors not yet supported/.test(said[0])) keepsState = true;
   else if (refusals) refusals.push(String(said[0]));
   else report(...said);
 };
@@ -40,8 +42,12 @@ export async function compile(bytes, accelerator, gpu) {
   const options = { accelerator, gpuOptions: { precision: "fp32" } };
   refusals = accelerator === "webgpu" ? [] : null;
   let model, why;
+  keepsState = false;
   try {
     model = await orLost(loadAndCompile(bytes, options), accelerator, gpu);
+  } catch (error) {
+    const way = "python -m litecheck convert MODEL --batch 1 --loops";
+    throw keepsState ? new Error(`it keeps a state, as LSTM in one operation does: ${way}`) : error;
   } finally {
     why = refusals?.find((line) => /^\w+: .*not supported/.test(line) && !/^ERROR/.test(line));
     refusals = null;

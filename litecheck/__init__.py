@@ -24,6 +24,7 @@ def convert(
     test: "Test | None" = None,
     signature: str | None = None,
     batch: int | None = None,
+    loops: bool = False,
 ) -> "Check":
     """Convert a model to every variant, check each, print a table, and save what is sound.
 
@@ -40,9 +41,12 @@ def convert(
             `labels`. By default `NAME.test.npz` beside a model that has a path.
         signature: which of a SavedModel's signatures; by default the only one or serving_default.
         batch: fixes how many samples a run takes.
+        loops: keeps LSTM layers loops, as browsers and LiteRT's C API need them. By default each is
+            one operation, which a program resets before each sample.
 
     Returns:
-        The `Check`: `rows` has a `Row` for each variant that was saved, by its name.
+        The `Check`: `rows` has a `Row` for each variant that was saved, by its name. If TensorFlow
+        ends the process on a variant, the files of those before it have their record.
 
     Raises:
         Failure: the model cannot be loaded or converted, samples do not fit it, or the float32 file
@@ -54,7 +58,7 @@ def convert(
     """
     from litecheck import conversion
 
-    return conversion.convert(model, name, samples, test, signature, batch)
+    return conversion.convert(model, name, samples, test, signature, batch, loops)
 
 
 def run(path: str, inputs: "Given") -> "dict[str, np.ndarray]":

@@ -58,6 +58,9 @@ def parser() -> Parser:
         "--batch", metavar="N", type=whole_number, help="fix the number of samples in a run to N"
     )
     convert.add_argument(
+        "--loops", action="store_true", help="keep LSTM a loop, as browsers and the C API need it"
+    )
+    convert.add_argument(
         "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"
     )
 
@@ -124,6 +127,7 @@ def main(progress: str = "") -> None:
         options.test,
         options.signature,
         options.batch,
+        options.loops,
         rescue.Progress(progress),
     )
 

@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -28,11 +29,12 @@ class Device:
         self._start()
 
     def _start(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             script.interpreter(SERVE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
         )
         script.at_interrupt(self._process.kill)
         self._end = weakref.finalize(self, _stop, self._process)
@@ -62,12 +64,19 @@ class Device:
             sent.flush()
             is_sound, answer = pickle.load(received)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            status = self._process.wait()
+            status, words = self._process.wait(), self._last_words()
             self._end()
-            raise RuntimeError(f"LiteRT dies on it ({script.end_of(status)})") from error
+            raise RuntimeError(f"LiteRT dies on it ({script.end_of(status)}){words}") from error
         if not is_sound:
             raise answer
         return answer
+
+    def _last_words(self) -> str:
+        """Return what the process said last, but for notes."""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").splitlines()
+        last = [line for line in lines if line.strip() and not line.startswith(("INFO", "I0"))]
+        return f": {script.brief(last[-1])}" if last else ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -110,9 +110,13 @@ def _readable(path: str) -> Iterator[str]:
     else:
         raise script.Failure(f"{path} is damaged, or no Keras archive: save it again")
     if not keras2.has_model(path):
+        name, rename = path, ""
+        if not path.endswith(".h5"):  # Keras reads weights by this suffix only
+            name = f"{artifacts.stem(path)}.weights.h5"
+            rename = f"rename it to {name}, "
         raise script.Failure(
-            f"{path} holds weights without a model: build the model in your own code, call"
-            f' model.load_weights("{path}"), then model.save("MODEL.keras"), and convert that'
+            f"{path} holds weights without a model: {rename}build the model in your own code, call"
+            f' model.load_weights("{name}"), then model.save("MODEL.keras"), and convert that'
         )
     made_by = keras2.version(path)
     is_old = keras2.is_old(made_by)

@@ -16,8 +16,8 @@ WAYS = {
         "LiteRT's FFT takes lengths that are powers of two: give fft_length=512 where it is 400"
     ),
     r"complex": (
-        "LiteRT knows few operations of complex numbers: take tf.math.real and tf.math.imag, or"
-        " tf.abs, before it"
+        "LiteRT knows few operations of complex numbers: take tf.abs, tf.math.real or tf.math.imag"
+        " right behind tf.signal.rfft"
     ),
     r"CombinedNonMaxSuppression": "Use tf.image.non_max_suppression_padded for each class",
     r"(Max|Avg)Pool3D": "Use keras.layers.Conv3D(…, strides=2) in its place, and train it again",

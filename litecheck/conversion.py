@@ -23,6 +23,7 @@ def convert(
     test: Test | None = None,
     signature: str | None = None,
     batch: int | None = None,
+    loops: bool = False,
     progress: rescue.Progress | None = None,
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
@@ -35,7 +36,7 @@ def convert(
     sources: list[models.Source] = []
 
     def opened(sizes: models.Sizes) -> models.Model:
-        found = models.load(model, name, signature, sizes)
+        found = models.load(model, name, signature, sizes, loops)
         sources.append(found.source)
         _require_own_name(found)
         return found

@@ -98,15 +98,16 @@ class Concatenate(keras.layers.Concatenate):
         """Return the mask of the output."""
         if mask is None or all(each is None for each in mask):
             return None
-        ops = keras.ops
-        masks = []
+        ops, masks = keras.ops, []
         for given, one in zip(inputs, mask, strict=True):
             whole = ops.ones_like(given, dtype="bool")
             if one is not None:
                 wide = ops.expand_dims(one, -1) if len(one.shape) < len(given.shape) else one
                 whole = ops.logical_and(wide, whole)
-            masks.append(whole)
-        return ops.all(ops.concatenate(masks, axis=self.axis), axis=-1)
+            masks.append(ops.all(whole, axis=-1))
+        if self.axis in (-1, len(inputs[0].shape) - 1):
+            return ops.all(ops.stack(masks), axis=0)
+        return ops.concatenate(masks, axis=self.axis)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -241,33 +242,34 @@ def _reason(part: Config, has_masks: bool) -> str:
         f"Keras 3 has no interpolation {method}": method in ("gaussian", "mitchellcubic"),
         f"Keras 3 would not call its layer {name} with training=True": '"training": true'
         in json.dumps(part.get("inbound_nodes")),
-        f"Keras 3 does not read what its layer {name} is called with": _takes_more(part),
         "Keras 3 crops in training only (RandomCrop)": kind == "RandomCrop",
-        "Keras 3 computes other outputs where the mask of an attention is empty": has_masks
-        and kind == "MultiHeadAttention",
+        f"Keras 3 computes other outputs where a mask of its layer {name} is empty": _masked(part)
+        or (has_masks and kind == "MultiHeadAttention"),
     }
     return next((reason for reason, applies in others.items() if applies), "")
 
 
-def _takes_more(part: Config) -> bool:
-    """Return whether a layer is called with tensors by keywords, or with a state."""
-    for node in part.get("inbound_nodes") or []:
-        calls = [call for call in node if isinstance(call, list)] if isinstance(node, list) else []
-        if part["class_name"] in RECURRENT and len(calls) > 1:
-            return True
-        for call in calls:
-            if len(call) > 3 and any(_is_reference(value) for value in call[3].values()):
-                return True
-    return False
+def _masked(part: Config) -> bool:
+    """Return whether a layer is called with a mask that may be empty."""
+    words = {"MultiHeadAttention": "attention_mask", "Softmax": "mask"}
+    word = words.get(part["class_name"])
+    return bool(word) and f'"{word}": [' in json.dumps(part.get("inbound_nodes"))
+
+
+def _is_tensor(value: Any) -> bool:
+    """Return whether a value is a reference: a layer's name, and the numbers of a node and end."""
+    return (
+        isinstance(value, list)
+        and len(value) >= 3
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+        and isinstance(value[2], int)
+    )
 
 
 def _is_reference(value: Any) -> bool:
-    """Return whether a value stands for the output of a layer, or holds such a value."""
-    if isinstance(value, list):
-        if len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int):
-            return True
-        return any(_is_reference(each) for each in value)
-    return isinstance(value, dict) and any(_is_reference(each) for each in value.values())
+    """Return whether a value is a reference, or a list with one."""
+    return _is_tensor(value) or (isinstance(value, list) and any(map(_is_reference, value)))
 
 
 def _parts(config: Any) -> Iterator[Config]:
@@ -300,7 +302,8 @@ def _model(part: Config) -> Config:
         if each["class_name"] in MODELS and isinstance(each["config"], dict)
     }
     for each in layers:
-        each["inbound_nodes"] = _nodes(each.get("inbound_nodes", []), {*models})
+        nodes = _nodes(each.get("inbound_nodes", []), {*models})
+        each["inbound_nodes"] = [_call(each["class_name"], node) for node in nodes]
     if "output_layers" in config:
         alone = {name for name, kind in models.items() if kind == "Sequential"}
         config["output_layers"] = _nodes(config["output_layers"], alone)
@@ -328,12 +331,48 @@ def _input(name: str, kind: str, shape: list[Any], config: Config) -> Config:
 
 def _nodes(nodes: Any, models: set[str]) -> Any:
     """Return references to layers: a model in a model had a node of its own before."""
+    if isinstance(nodes, dict):
+        return {key: _nodes(value, models) for key, value in nodes.items()}
     if not isinstance(nodes, list):
         return nodes
-    if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
+    if _is_tensor(nodes):
         shift = 1 if nodes[0] in models and nodes[1] > 0 else 0
-        return [nodes[0], nodes[1] - shift, *nodes[2:]]
+        return [nodes[0], nodes[1] - shift, *(_nodes(each, models) for each in nodes[2:])]
     return [_nodes(each, models) for each in nodes]
+
+
+def _call(kind: str, node: Any) -> Any:
+    """Return a call of a layer; in Keras 3's words where tensors are given by keywords, or states.
+
+    Args:
+        kind: the class of the layer.
+        node: a list of references: of a layer's name, two numbers and keywords.
+    """
+    calls = [node] if _is_tensor(node) else node
+    if not (isinstance(calls, list) and all(map(_is_tensor, calls))):
+        return node
+    given = {key: value for call in calls for key, value in dict(*call[3:4]).items()}
+    has_state = kind in RECURRENT and len(calls) > 1
+    if not has_state and not any(map(_is_reference, given.values())):
+        return node
+    args = [_tensor(call) for call in calls]
+    if has_state:
+        args, given = args[:1], given | {"initial_state": args[1:]}
+    given = {key: _tensors(value) for key, value in given.items()}
+    return {"args": args if len(args) == 1 else [args], "kwargs": given}
+
+
+def _tensor(reference: list[Any]) -> Config:
+    """Return a reference to a tensor in the words of Keras 3."""
+    described = {"shape": [None], "dtype": "float32", "keras_history": reference[:3]}
+    return {"class_name": "__keras_tensor__", "config": described}
+
+
+def _tensors(value: Any) -> Any:
+    """Return a value of a keyword with its references in the words of Keras 3."""
+    if _is_tensor(value):
+        return _tensor(value)
+    return [_tensors(each) for each in value] if isinstance(value, list) else value
 
 
 def _layer(part: Config) -> Config:
@@ -363,7 +402,7 @@ def _layer(part: Config) -> Config:
         config["axis"] = axis[0]
     config = {key: _value(key, value) for key, value in config.items()}
     ours = kind in OURS
-    dropped = "build_config" if kind == "MultiHeadAttention" else ""
+    dropped = "build_config" if kind in ("MultiHeadAttention", *RECURRENT) else ""
     return {key: value for key, value in part.items() if key != dropped} | {
         "class_name": kind,
         "config": config,

@@ -6,6 +6,7 @@ A `tensor` here is one of the dicts that `get_input_details` and `get_output_det
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,12 @@ def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[N
         with script.quiet():
             yield
     except (ValueError, RuntimeError, TypeError) as error:
+        own = re.search(r"unresolved custom op: (\w+)", str(error))
+        if own:
+            raise script.Failure(
+                f"{path} has an operation of its own, {own[1]}: only the program that brings it can"
+                " run this file"
+            ) from error
         message = f"{path} with {input}" if input else path
         message += f": {script.brief(error)}"
         raise script.Failure(f"{message}\n{hint}" if hint and not input else message) from error

@@ -62,6 +62,7 @@ def load(
     name: str | None = None,
     signature: str | None = None,
     sizes: Sizes = None,
+    loops: bool = False,
 ) -> Model:
     """Open a model to convert.
 
@@ -71,6 +72,7 @@ def load(
             that of the model.
         signature: which of a SavedModel's signatures; by default the only one or serving_default.
         sizes: how many samples a run shall take, or the shapes of inputs; by default they stay.
+        loops: whether recurrent layers stay loops.
 
     Raises:
         Failure: it cannot be loaded, has no such signature, or does not take that batch.
@@ -84,9 +86,10 @@ def load(
     if is_batch and sizes is not None and (type(sizes) is not int or sizes < 1):
         raise script.Failure(f"batch is {sizes!r}: give a whole number of 1 or more")
     if not isinstance(model, str):
-        return _of_keras(model, name, signature, sizes)
+        return _of_keras(model, name, signature, sizes, loops)
     options = ["--signature", signature] if signature else []
     options += ["--batch", str(sizes)] if is_batch and sizes else []
+    options += ["--loops"] if loops else []
     artifacts.require_model(model)
     name = _name(name, artifacts.stem(model))
     identity = artifacts.identity(model)
@@ -95,7 +98,7 @@ def load(
             message = f"{model} is an archive, which has no signatures: omit --signature"
             raise script.Failure(message)
         reference = KerasReference(model)
-        source = keras_source(reference.keras(), model, name, sizes)
+        source = keras_source(reference.keras(), model, name, sizes, loops)
         return Model(model, name, identity, source, reference, options)
     directory, loaded, function, key = _open(model, signature, name)
     served = SignatureReference(model, loaded, function, key)
@@ -103,11 +106,13 @@ def load(
     source = signature_source(model, directory, loaded, function, key, name, sizes)
     if source.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
-        source = keras_source(_loaded(archive), archive, name, sizes, like=function)
+        source = keras_source(_loaded(archive), archive, name, sizes, loops, like=function)
     return Model(model, name, identity, source, served, options)
 
 
-def _of_keras(model: keras.Model, name: str | None, signature: str | None, sizes: Sizes) -> Model:
+def _of_keras(
+    model: keras.Model, name: str | None, signature: str | None, sizes: Sizes, loops: bool
+) -> Model:
     """Open a Keras model in memory; see `load`."""
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
@@ -122,7 +127,7 @@ def _of_keras(model: keras.Model, name: str | None, signature: str | None, sizes
         raise script.Failure(f"{path} has no inputs of its own: {way}")
     reference = KerasReference(path, model)
     name = _name(name, model.name)
-    source = keras_source(reference.keras(), path, name, sizes)
+    source = keras_source(reference.keras(), path, name, sizes, loops)
     return Model(path, name, (None, None), source, reference)
 
 
@@ -400,7 +405,7 @@ class SignatureReference(Reference):
 
 
 def keras_source(
-    model: keras.Model, path: str, name: str, sizes: Sizes, like: Any = None
+    model: keras.Model, path: str, name: str, sizes: Sizes, loops: bool, like: Any = None
 ) -> Source:
     """Return a Keras model, traced in inference mode, as a source.
 
@@ -412,6 +417,7 @@ def keras_source(
         path: what it is called in messages.
         name: the path beside which the SavedModel is kept.
         sizes: see `load`.
+        loops: see `load`.
         like: a signature of the same model, whose names the source has.
 
     Raises:
@@ -422,7 +428,7 @@ def keras_source(
             f"{path} has other inputs than the SavedModel beside it: make both of one model"
         )
     with script.doing("tracing it in inference mode"):
-        other = _rewritten(model)
+        other = _rewritten(model, loops)
         try:
             function, specs = _traced(model, path, sizes, like)
         except tf.errors.OperatorNotAllowedInGraphError:  # a size that varies decides on something
@@ -443,10 +449,10 @@ def keras_source(
     return source
 
 
-def _rewritten(model: keras.Model) -> keras.Model | None:
+def _rewritten(model: keras.Model, loops: bool) -> keras.Model | None:
     """Return a Keras model with other operations for some, or None."""
     with contextlib.suppress(Exception):  # some models cannot be copied
-        return rewriting.rewritten(model)
+        return rewriting.rewritten(model, loops)
     return None
 
 

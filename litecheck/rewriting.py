@@ -25,23 +25,30 @@ LAYERS = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "Simpl
 RECURRENT = tuple(getattr(keras.layers, name) for name in LAYERS)
 
 
-def rewritten(model: keras.Model) -> keras.Model | None:
+def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
     """Return a copy of a model with other operations for some; None if it has none of those.
 
     They are recurrent layers, `UpSampling2D` of sizes that vary, `Resizing` of whole numbers, and
     `keras.ops.argmax`.
+
+    Args:
+        model: the model.
+        loops: whether recurrent layers stay loops.
 
     Raises:
         Exception: Keras cannot copy the model, as with code of one's own that does not describe
             itself.
     """
     numbers = itertools.count(1)
-    if not any(_instead(each, numbers) for each in _operations(model)):
-        return None
+
+    def instead(operation: Any) -> Instead | None:
+        return None if loops and _is_recurrent(operation) else _instead(operation, numbers)
 
     def copy(operation: Any) -> Any:
-        same = operation.__class__.from_config
-        return _instead(operation, numbers) or same(operation.get_config())
+        return instead(operation) or operation.__class__.from_config(operation.get_config())
+
+    if not any(map(instead, _operations(model))):
+        return None
 
     copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
     copied.set_weights(model.get_weights())
@@ -55,6 +62,11 @@ def _operations(model: keras.Model) -> Iterator[Any]:
             yield from _operations(operation)
         else:
             yield operation
+
+
+def _is_recurrent(operation: Any) -> bool:
+    """Return whether a layer is recurrent, or `Bidirectional`."""
+    return type(operation) in (keras.layers.Bidirectional, *RECURRENT)
 
 
 def _instead(operation: Any, numbers: Iterator[int]) -> "Instead | None":
@@ -149,7 +161,11 @@ class BothWays(Instead):
 
 def _unrolled(layer: Any) -> Any:
     """Return a recurrent layer that repeats the operations of a step, with the same weights."""
-    unrolled = type(layer).from_config(layer.get_config() | {"unroll": True})
+    config = layer.get_config() | {"unroll": True}
+    if type(layer) is keras.layers.RNN:
+        del config["cell"]
+        return keras.layers.RNN(layer.cell, **config)
+    unrolled = type(layer).from_config(config)
     unrolled.cell = layer.cell
     return unrolled
 

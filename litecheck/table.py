@@ -351,6 +351,10 @@ class Check:
         if runner.inputs.keys() != self.model.source.inputs.keys():
             known = ", ".join(self.model.source.inputs)
             raise ValueError(f"its inputs are {', '.join(runner.inputs)}, not {known}")
+        for name, (shape, _) in self.model.source.inputs.items():
+            takes = litert.takes(runner.inputs[name]).shape
+            if None in takes and None not in shape:
+                raise ValueError(f"its input {name} takes {takes}, not {shape}")
         end = time.monotonic() + SECONDS if variant == SLOW else math.inf
         outputs, seconds = [], []
         first = self._samples.runs[0]

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 
-from litecheck import litert, record, samples, verdict
+from litecheck import inside, litert, record, samples, verdict
 
 ARENA = 64 * 2**20  # bytes: more than any board has; what was used of it is reported
 
@@ -53,10 +53,13 @@ def outputs_of(content, runs, inputs, outputs):
         RuntimeError: tflite-micro refuses the file.
     """
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=ARENA)
+    has_state = bool(inside.parsed(content).states())
     results = []
     for run in runs:
         for index, (name, tensor) in enumerate(inputs.items()):
             interpreter.set_input(litert.quantize(run[name], tensor), index)
+        if has_state:
+            interpreter.reset()
         interpreter.invoke()
         results.append(
             {
@@ -252,6 +255,8 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
     elif smallest is None or flash < len(smallest[1]):
         tensors = [described("input ", *pair) for pair in inputs.items()]
         tensors += [described("output", *pair) for pair in outputs.items()]
+        if inside.parsed(content).states():
+            tensors.append("// It keeps a state: call Reset() of the interpreter before each run.")
         smallest = path, content, arena, tensors, recorded, inputs, outputs
 
 if smallest:

@@ -88,7 +88,8 @@ int main(int argc, char **argv) {
   check(LiteRtCreateEnvironment(1, &cpu_only, &environment));
   if (content == MAP_FAILED ||
       LiteRtCreateModelFromBuffer(environment, content, content_bytes, &model))
-    fail("damaged, no .tflite file, or too odd for LiteRT's C API. Try python -m litecheck run");
+    fail("damaged, no .tflite file, or too odd for LiteRT's C API, as LSTM without --loops."
+         " Try python -m litecheck run");
   check(LiteRtCreateOptions(&options));
   check(LiteRtSetOptionsHardwareAccelerators(options, kLiteRtHwAcceleratorCpu));
   check(LiteRtCreateCompiledModel(environment, model, options, &compiled));

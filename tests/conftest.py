@@ -436,7 +436,7 @@ def record_of(path):
 def table(stdout):
     """Return the rows of the table of a conversion: a dict from variant to its columns.
 
-    The errors are numbers: the absolute one, and the part of the range, where "> 999%" is 9.99. What
+    The errors are numbers: the absolute one, and the part of the range, "> 999%" as 9.99. What
     float32's verdict says of random inputs is left out.
     """
     pattern = (

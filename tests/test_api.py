@@ -529,7 +529,8 @@ def test_a_model_in_memory_says_so(here, model, capsys):
     assert "To measure accuracy, give a test set: test=(x, y)\n" in out
     assert list(check.left_out) == ["full integer"]
     record = record_of(here / "digits.check.json")
-    source = {"path": "digits", "file": None, "sha256": None, "options": []}
+    source = {"path": "digits", "file": None, "sha256": None}
+    source |= {"signature": "serving_default", "options": []}
     assert record["model"] == source
     Path("digits.tflite").write_bytes(Path("digits.quant.tflite").read_bytes())
     process = run("run", "digits.tflite", cwd=here)

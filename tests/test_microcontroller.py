@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import REPOSITORY, assert_clear_error, run, run_tflite, save_line, tensors
+from tensorflow import keras
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is missing: run make microcontroller")
 
@@ -129,6 +130,28 @@ def test_a_model_of_images(models, warm, tmp_path):
     worst = re.search(r"^float32 +yes +(\S+) +(\d+) of (\d+) ", process.stdout, re.MULTILINE)
     assert float(worst[1]) < 1e-4
     assert worst[2] == worst[3]
+
+
+def test_an_lstm_in_one_operation(warm, tmp_path):
+    """Its state is reset before each run; its integers are those of LiteRT, but for a step."""
+    keras.utils.set_random_seed(5)
+    steps = keras.Input((12, 4))
+    first = keras.layers.LSTM(16, return_sequences=True)(steps)
+    model = keras.Model(steps, keras.layers.Dense(3)(keras.layers.LSTM(8)(first)))
+    model.save(tmp_path / "net.keras")
+    samples = np.random.default_rng(5).normal(size=(30, 12, 4)).astype("float32")
+    np.save(tmp_path / "net.samples.npy", samples)
+    assert warm("convert", "net.keras", cwd=tmp_path).returncode == 0
+    process = run(SCRIPT, "net", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    worst, agrees = re.search(
+        r"^full integer +yes +(\S+) +(\d+ of \d+) ", process.stdout, re.MULTILINE
+    ).groups()
+    assert agrees == "30 of 30"
+    (taken,) = tensors(tmp_path / "net.int8.tflite")[1].values()
+    assert float(worst) <= 1.1 * taken["quantization"][0]
+    header = (tmp_path / "build/microcontroller/net.h").read_text()
+    assert "// It keeps a state: call Reset() of the interpreter before each run." in header
 
 
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):

@@ -283,7 +283,8 @@ def assert_one_line(process, *phrases):
         assert phrase in lines[0]
 
 
-NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API. Try python -m litecheck run"
+NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API, as LSTM without --loops."
+NO_FILE += " Try python -m litecheck run"
 
 
 def test_files_that_are_none(program, pipeline, tmp_path):

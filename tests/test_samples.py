@@ -94,7 +94,8 @@ def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, ca
     assert several == ([] if first else ids[:8])  # the batch varies: several at once, too
     calibrates = typical.calibrating()
     assert sum(len(run["x"]) for run in calibrates.runs) == calibrates.size() == calibrating
-    assert str(typical) == f"{compared:,} of {count:,} samples of {path}"
+    run = f", {first:,} a run" if first else ""
+    assert str(typical) == f"{compared:,} of {count:,} samples of {path}{run}"
     for run, own in zip(typical.runs, typical.ids, strict=True):
         assert run["x"].dtype == np.float32
         np.testing.assert_array_equal(run["x"][:, 0], 2 * np.array(own))

@@ -85,7 +85,7 @@ def row(process, variant):
     found = re.search(pattern, process.stdout, re.MULTILINE)
     assert found, f"no row of {variant}: {process.stdout}"
     names = ["bytes", "size", "in/out", "error", "range", "us", "verdict"]
-    return dict(zip(names, found.groups(), strict=True))
+    return dict(zip(names, found.groups()[:-1], strict=True))
 
 
 def assert_refused(process, directory, *phrases):
