@@ -101,34 +101,43 @@ def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, floa
     return {name: totals[name] / numbers[name] for name in of}
 
 
-def same_class(given: Sequence[Arrays], expected: Sequence[Arrays]) -> tuple[int, int] | None:
-    """Return on how many rows two models predict the same classes, and of how many rows.
+def same_class(
+    given: Sequence[Arrays], expected: Sequence[Arrays], ids: Sequence[Sequence[int]]
+) -> tuple[int, int] | None:
+    """Return on how many samples two models predict the same classes, and of how many samples.
 
-    A classifier is known by its outputs: rows of two or more probabilities, which add up to 1.
+    A classifier is known by its outputs: for each sample two or more probabilities, which add up to
+    1.
 
     Args:
         given: the outputs of each run, of the first runs or of all.
         expected: those of the original.
+        ids: the numbers of the samples of each run. A sample counts where it is first.
 
     Returns:
         Two integers, or None if no output is a classifier's.
     """
-    classifiers = [name for name in expected[0] if all(_probable(run[name]) for run in expected)]
+    classifiers = [
+        name
+        for name in expected[0]
+        if all(_probable(run[name], len(own)) for run, own in zip(expected, ids, strict=True))
+    ]
     if not classifiers:
         return None
-    same, of = 0, 0
-    for run, true in zip(given, expected, strict=False):
+    found: dict[int, bool] = {}
+    for run, true, own in zip(given, expected, ids, strict=False):
         agree = [run[name].argmax(axis=-1) == true[name].argmax(axis=-1) for name in classifiers]
-        same += int(np.logical_and.reduce(agree).sum())
-        of += len(true[classifiers[0]])
-    return same, of
+        for sample, same in zip(own, np.logical_and.reduce(agree), strict=True):
+            found.setdefault(sample, bool(same))
+    return sum(found.values()), len(found)
 
 
-def _probable(outputs: np.ndarray) -> bool:
-    """Return whether these are rows of two or more probabilities, which add up to 1."""
+def _probable(outputs: np.ndarray, samples: int) -> bool:
+    """Return whether these are two or more probabilities for each sample."""
     if outputs.dtype.kind != "f" or outputs.ndim != 2 or outputs.shape[1] < 2:
         return False
-    return bool((outputs >= 0).all() and (np.abs(outputs.sum(axis=1) - 1) < 1e-3).all())
+    sums = outputs.sum(axis=1)
+    return len(sums) == samples and bool((outputs >= 0).all() and (np.abs(sums - 1) < 1e-3).all())
 
 
 def threshold(outputs: np.ndarray) -> float:

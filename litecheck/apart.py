@@ -6,6 +6,7 @@ NumPy only. It runs one file after the other, and is started again after a death
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ class Device:
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").splitlines()
         last = [line for line in lines if line.strip() and not line.startswith(("INFO", "I0"))]
-        return f": {script.brief(last[-1])}" if last else ""
+        return f": {script.brief(re.sub(r'^[A-Z][0-9]{4} [^]]*] ', '', last[-1]))}" if last else ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OF_KERAS = r"random_|dropout|gaussian|augment|sequential"  # random layers that inference leaves out
 # The ways out were tried, each for what it stands beside: the first that applies counts.
 WAYS = {
+    r"dies on it": "Report it to TensorFlow, with your model",
     r"IsPowerOfTwo": (
         "LiteRT's FFT takes lengths that are powers of two: give fft_length=512 where it is 400"
     ),

@@ -138,7 +138,10 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
         if content is not None:
             check.add(variant, content, path)
         elif variant in progress.left_out:
-            check.leave_out(variant, path, progress.left_out[variant])
+            error = script.Failure(progress.left_out[variant])
+            if variant == FIRST:
+                raise script.Failure(causes.of_converting(check.model.source, error))
+            check.leave_out(variant, path, str(error))
         else:
             progress.begin(variant)
             _convert(check, variant, path)
@@ -174,7 +177,12 @@ def _files(check: Check, variant: str) -> list[bytes]:
     source = check.model.source
     sources = [each for each in (source.rewritten, source) if each]
     if "int" in variant:
-        check.require_calibration()
+        models.require_samples(check.model, check.calibrating)
+        other: bytes | None = None
+        if source.rewritten:
+            with script.doing(variant), script.quiet():
+                other = _converter(check, source.rewritten, FIRST).convert()
+        check.require_calibration(other)
         del sources[1:]
     files, refused = list[bytes](), list[Exception]()
     for each in sources:

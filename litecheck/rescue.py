@@ -89,8 +89,11 @@ def convert(program: str, arguments: Sequence[str], name: str) -> int:
             process = subprocess.Popen(
                 [*script.interpreter(code), *arguments], stdin=subprocess.PIPE
             )
-            with _passing_on(process):
+            with _passing_on(process) as ordered:
                 status = process.wait()
+            for number in ordered:  # it ended the process, and ends this one, too
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
             if status in ENDS:
                 return status
             beside = glob.escape(os.path.dirname(name) or ".")
@@ -103,14 +106,13 @@ def convert(program: str, arguments: Sequence[str], name: str) -> int:
 
 
 @contextlib.contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass Ctrl-C and an order to end on to a process; that order ends this one, too."""
+def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Pass Ctrl-C and an order to end on to a process; yield a list of the orders that came."""
+    ordered: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
+        ordered.append(number)
         process.terminate()
-        process.wait()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if os.name != "nt":  # there all processes of a console get it
@@ -118,7 +120,7 @@ def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
     before = [signal.signal(signal.SIGTERM, end), signal.signal(signal.SIGINT, interrupt)]
     try:
-        yield
+        yield ordered
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])

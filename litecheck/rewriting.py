@@ -105,6 +105,9 @@ class Instead(keras.layers.Layer):
         self.layer = layer
         self.supports_masking = True
 
+    def build(self, *shapes: Any) -> None:
+        """Build nothing: the layer has its weights."""
+
     def compute_output_spec(self, *inputs: Any, **given: Any) -> Any:
         """Return what the outputs are."""
         return self.layer.compute_output_spec(*inputs, **given)

@@ -325,8 +325,8 @@ class Check:
         row = self._row(variant, content, path, measured, same)
         artifacts.write(path, content)
         self._keep(row, measured, content)
-        self._print(row, measured)
         self._write()
+        self._print(row, measured)
 
     def _require_place(self, variant: str, path: str) -> None:
         """Raise `Failure` if a path is another variant's, or one where its record is not found."""
@@ -413,7 +413,7 @@ class Check:
             words,
             clear=not (self._doubts or self._unknown) and bool(same.of_range <= verdict.VAGUE),
             has_state=bool(measured.inside.states()),
-            same_class=accuracy.same_class(measured.outputs, self._outputs),
+            same_class=accuracy.same_class(measured.outputs, self._outputs, self._samples.ids),
         )
 
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
@@ -430,20 +430,23 @@ class Check:
 
     def leave_out(self, variant: str, path: str, reason: str) -> None:
         """Note that a variant was not saved, and print why."""
-        print(f"{variant:<14} not written: {reason}")
         self.rows.pop(variant, None)
         self.left_out[variant] = path, reason
         self._write()
+        print(f"{variant:<14} not written: {reason}")
 
-    def require_calibration(self) -> None:
+    def require_calibration(self, tflite_model: bytes | None = None) -> None:
         """Raise `Failure` if full-integer quantization cannot be calibrated with the samples.
 
         A value that is infinite has no scale, and crashes the converter.
+
+        Args:
+            tflite_model: the float32 file of what is to be calibrated, if that is another.
         """
         models.require_samples(self.model, self.calibrating)
         self.model.source.require_calibration()
         with script.quiet():
-            infinite = litert.infinite(self._float32, self.calibrating.runs)
+            infinite = litert.infinite(tflite_model or self._float32, self.calibrating.runs)
         if infinite:
             raise script.Failure(
                 f"tensor {infinite} becomes infinite on these samples, which integers cannot store"

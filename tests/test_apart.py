@@ -120,7 +120,9 @@ def record_of_runs(path):
 
 def children(number):
     """Return the numbers of a process's children."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(number)], capture_output=True)
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(number)], capture_output=True
+    )
     return [line.split(maxsplit=1) for line in listed.stdout.decode().splitlines()]
 
 

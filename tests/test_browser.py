@@ -380,11 +380,13 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     assert "notes.tflite is not a .tflite file" in own(page, tmp_path / "notes.tflite").inner_text()
     shown = own(page, pipeline[0] / "saved_model/my_model.tflite")
     api.expect(shown).to_contain_text("python -m litecheck convert MODEL --batch 1")
-    options = ["--output", tmp_path / "lstm"]
-    for loops, words in [([], "--batch 1 --loops"), (["--loops"], "keras.Input((32, 5))")]:
-        process = warm("convert", "lstm.keras", *options, *loops, cwd=models)
+    for name, loops, words in [
+        ("lstm", [], "--batch 1 --loops"),
+        ("loop", ["--loops"], "keras.Input((32, 5))"),
+    ]:
+        process = warm("convert", "lstm.keras", "--output", tmp_path / name, *loops, cwd=models)
         assert process.returncode == 0, process.stderr
-        api.expect(own(page, tmp_path / "lstm.tflite")).to_contain_text(words)
+        api.expect(own(page, tmp_path / f"{name}.tflite")).to_contain_text(words)
     shown = own(page, site / "build/browser/model.int8.tflite")
     api.expect(shown).to_contain_text("cannot run here: ")
     content = (site / "build/browser/model.tflite").read_bytes()

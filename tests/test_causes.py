@@ -62,7 +62,10 @@ def test_refusal(message, reason):
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("Graph execution error:\n\nDetected at node Sub defined at x", "in the operation Sub"),
+        (
+            "Graph execution error:\n\nDetected at node Sub defined at x",
+            "in the operation Sub, and says no more",
+        ),
         ("Graph execution error:\n\n\n", "TensorFlow raises ValueError, and says no more"),
         ("{{node a}} indices = 9 is not in [0, 5)\n\t [[{{node a}}]] [Op:f]", "9 is not in [0, 5)"),
     ],

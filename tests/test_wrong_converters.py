@@ -81,7 +81,8 @@ def written(directory):
 
 def row(process, variant):
     """Return the columns of a variant's row in the table, by their headings; range in percent."""
-    pattern = rf"^{variant} +([\d,]+) +(\d+)% +(\S+) +(\S+) +([\d.,e+-]+|inf)% +(\d+) us  (.+)$"
+    pattern = rf"^{variant} +([\d,]+) +(\d+)% +(\S+) +(\S+) +(> 999|[\d.,e+-]+|inf)% +(\d+) us  "
+    pattern += r"(.+?)(, same class on .+)?$"
     found = re.search(pattern, process.stdout, re.MULTILINE)
     assert found, f"no row of {variant}: {process.stdout}"
     names = ["bytes", "size", "in/out", "error", "range", "us", "verdict"]
