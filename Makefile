@@ -147,8 +147,9 @@ build/book/source: notebooks $(extra)-book
 	done
 	cp docs/flow.ko.png $@/ko/docs/flow.png
 	for page in check troubleshooting; do \
-	  mv $@/ko/$$page.ko.md $@/ko/$$page.md && rm $@/en/$$page.ko.md || exit; \
+	  sed 's,(check\.ko\.md,(check.md,' docs/$$page.ko.md >$@/ko/$$page.md || exit; \
 	done
+	rm $@/*/*.ko.md
 	sed -E 's,\(docs/(check|troubleshooting)\.md,(\1.md,' README.md >$@/en/README.md
 	sed -E 's,\(docs/(check|troubleshooting)\.ko\.md,(\1.md,' README.ko.md >$@/ko/README.md
 
