@@ -166,7 +166,7 @@ def _convert(check: Check, variant: str, path: str) -> None:
     sound = rewriting.with_sound_states(content) if "int" in variant else None
     check.add(variant, sound or content, path)
     if sound and variant in check.rows:
-        print(f"{'':<13}  the scale of LSTM's state was raised to 2^-15, as LiteRT needs")
+        print(f"{'':<13}  the scales of LSTM's states were set as LiteRT's integers need them")
 
 
 def _files(check: Check, variant: str) -> list[bytes]:

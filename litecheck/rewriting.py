@@ -21,6 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from litecheck.inside import SOUND
 
 STEPS = 128  # of a layer that is unrolled at most
+STATE, CELL, HIDDEN = 18, 19, 4  # LSTM's inputs and its intermediate tensor, in LiteRT's kernel
 LAYERS = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
 RECURRENT = tuple(getattr(keras.layers, name) for name in LAYERS)
 
@@ -281,24 +282,33 @@ def _lstm(layer: keras.layers.Layer, inputs: tf.Tensor, number: int) -> tf.Tenso
 
 
 def with_sound_states(content: bytes) -> bytes | None:
-    """Return a `.tflite` file whose LSTM states have no scale below 2^-15; None if none had.
+    """Return a `.tflite` file of integers whose LSTM states have sound scales; None if all had.
 
-    Below it LiteRT's kernel of integers computes another tanh, and the outputs are noise. With the
-    larger scale the state has fewer steps, and its range is wider than needed.
+    A cell's state, int16, needs a scale of 2^-15 at least: below, LiteRT's kernel of integers
+    computes another tanh. The state of the output, and its intermediate tensor, must have the
+    output's scale, for the kernel gives the same integers to all three: the converter gives the
+    output another one where two outputs are joined, as of `Bidirectional`.
     """
-    parsed = schema.ModelT.InitFromPackedBuf(content)
-    narrow = [
-        tensor
-        for graph in parsed.subgraphs
-        for tensor in graph.tensors
-        if tensor.isVariable
-        and tensor.type == schema.TensorType.INT16
-        and tensor.quantization.scale[0] < SOUND
-    ]
-    if not narrow:
+    parsed, changed = schema.ModelT.InitFromPackedBuf(content), False
+    kind = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+    for graph in parsed.subgraphs:
+        for operator in graph.operators:
+            if parsed.operatorCodes[operator.opcodeIndex].builtinCode != kind:
+                continue
+            tensors, output = graph.tensors, graph.tensors[operator.outputs[0]]
+            state, cell = (tensors[operator.inputs[place]] for place in (STATE, CELL))
+            if state.type != schema.TensorType.INT8 or cell.type != schema.TensorType.INT16:
+                continue
+            if cell.quantization.scale[0] < SOUND:
+                cell.quantization.scale, changed = np.array([SOUND], np.float32), True
+            true = output.quantization
+            for same in (state, tensors[operator.intermediates[HIDDEN]]):
+                found = same.quantization
+                if (found.scale[0], found.zeroPoint[0]) != (true.scale[0], true.zeroPoint[0]):
+                    found.scale, found.zeroPoint = true.scale.copy(), true.zeroPoint.copy()
+                    changed = True
+    if not changed:
         return None
-    for tensor in narrow:
-        tensor.quantization.scale = np.array([SOUND], np.float32)
     builder = flatbuffers.Builder(len(content))
     builder.Finish(parsed.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -18,13 +18,13 @@ RNG = np.random.default_rng(7)
 WHOLE = ["float32", "float16", "dynamic range", "full integer"]
 
 
-def saved(directory, outputs_of, shape, count=24, name="net", **given):
+def saved(directory, outputs_of, shape, count=12, name="net", **given):
     """Save a model of a function of one input, and samples; return the model and these."""
     keras.utils.set_random_seed(5)
     x = keras.Input(shape, **given)
     model = keras.Model(x, outputs_of(x))
     model.save(directory / f"{name}.keras")
-    sizes = [20 if size is None else size for size in shape]
+    sizes = [8 if size is None else size for size in shape]
     values = RNG.normal(size=(count, *sizes)).astype("float32")
     np.save(directory / f"{name}.samples.npy", values)
     return model, values
@@ -40,27 +40,27 @@ def lstm(units=16, **given):
 
 
 FUSED = {
-    "one": (lambda x: layers.Dense(3)(lstm()(x)), (20, 6), 1),
-    "two": (lambda x: lstm(16)(lstm(32, return_sequences=True)(x)), (20, 6), 2),
+    "one": (lambda x: layers.Dense(3)(lstm()(x)), (8, 6), 1),
+    "two": (lambda x: lstm(16)(lstm(32, return_sequences=True)(x)), (8, 6), 2),
     "three": (
         lambda x: lstm()(lstm(return_sequences=True)(lstm(return_sequences=True)(x))),
-        (20, 6),
+        (8, 6),
         3,
     ),
-    "no_bias": (lambda x: lstm(use_bias=False)(x), (20, 6), 1),
-    "backwards": (lambda x: lstm(go_backwards=True, return_sequences=True)(x), (20, 6), 1),
-    "both_ways": (lambda x: layers.Bidirectional(lstm(8, return_sequences=True))(x), (20, 6), 2),
-    "summed": (lambda x: layers.Bidirectional(lstm(8), merge_mode="sum")(x), (20, 6), 2),
+    "no_bias": (lambda x: lstm(use_bias=False)(x), (8, 6), 1),
+    "backwards": (lambda x: lstm(go_backwards=True, return_sequences=True)(x), (8, 6), 1),
+    "both_ways": (lambda x: layers.Bidirectional(lstm(8, return_sequences=True))(x), (8, 6), 2),
+    "summed": (lambda x: layers.Bidirectional(lstm(8), merge_mode="sum")(x), (8, 6), 2),
     "any_length": (lambda x: layers.Dense(2)(lstm()(x)), (None, 6), 1),
-    "nested": (lambda x: keras.Sequential([keras.Input((20, 6)), lstm()])(x), (20, 6), 1),
-    "long": (lambda x: layers.Dense(2)(lstm(4)(x)), (200, 3), 1),
+    "nested": (lambda x: keras.Sequential([keras.Input((8, 6)), lstm()])(x), (8, 6), 1),
+    "long": (lambda x: layers.Dense(2)(lstm(4)(x)), (140, 3), 1),
 }
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_lstm_is_one_operation(warm, tmp_path, name):
     outputs_of, shape, count = FUSED[name]
-    model, x = saved(tmp_path, outputs_of, shape)
+    model, x = saved(tmp_path, outputs_of, shape, count=3 if name == "long" else 12)
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     rows = table(process.stdout)
@@ -75,18 +75,18 @@ def test_lstm_is_one_operation(warm, tmp_path, name):
     assert rows["full integer"]["of_range"] < 0.2
     runner = litert.Runner(str(tmp_path / "net.tflite"))
     (taken,) = runner.inputs
-    for index in (3, 0):
+    for index in (2, 0):
         (output,) = runner({taken: x[index : index + 1]}).values()
         np.testing.assert_allclose(output, model(x[index : index + 1]), atol=1e-6)
     process = warm("run", "net.tflite", "--input", "net.samples.npy", cwd=tmp_path)
-    assert "check: 24 of 24 runs agree" in process.stdout
+    assert f"check: {len(x)} of {len(x)} runs agree" in process.stdout
 
 
 @pytest.fixture(scope="module")
 def stateful(warm, tmp_path_factory):
     """Return a directory with a converted model of two LSTM layers, and what was printed."""
     directory = tmp_path_factory.mktemp("lstm")
-    saved(directory, FUSED["two"][0], (20, 6))
+    saved(directory, FUSED["two"][0], (8, 6))
     process = warm("convert", "net.keras", cwd=directory)
     return directory, process.stdout
 
@@ -132,7 +132,7 @@ def with_scales(content, scale):
 def test_the_scale_of_a_state_is_made_sound(stateful, warm):
     """Below 2^-15 LiteRT's integers are wrong by about the whole range."""
     directory, printed = stateful
-    line = "the scale of LSTM's state was raised to 2^-15, as LiteRT needs"
+    line = "the scales of LSTM's states were set as LiteRT's integers need them"
     assert f"{line}\n" in printed
     assert table(printed)["full integer"]["of_range"] < 0.05
     path = directory / "net.int8.tflite"
@@ -192,19 +192,18 @@ LOOPS = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_what_stays_a_loop(warm, tmp_path, name):
     outputs_of, shape = LOOPS[name]
-    saved(tmp_path, outputs_of, shape, count=4)
+    saved(tmp_path, outputs_of, shape, count=2)
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert_converted(process, tmp_path / "net.keras")
     reason = "crashes on loops (TensorFlow issue 75140): fix the length, and build the recurrent"
     assert f"{reason} layer with unroll=True" in process.stdout
 
-    def unrolled(x):
-        return layers.GRU(4, unroll=True)(x)
 
-    saved(tmp_path, unrolled, (129, 3), count=4)
+def test_a_layer_that_is_built_without_a_loop(warm, tmp_path):
+    """The way out of the message above, for a length that is not unrolled by itself."""
+    saved(tmp_path, lambda x: layers.GRU(2, unroll=True)(x), (129, 2), count=2)
     process = warm("convert", "net.keras", cwd=tmp_path)
-    assert "full integer   " in process.stdout
-    assert "loops" not in process.stdout
+    assert "full integer" in table(process.stdout), process.stdout
 
 
 def test_a_model_in_memory_stays_as_it_is(tmp_path, monkeypatch):
