@@ -131,6 +131,7 @@ def watch() -> None:
 
     def wait() -> None:
         os.read(0, 1)  # not sys.stdin, whose lock this thread would hold at the end
+        script.tidy()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

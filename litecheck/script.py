@@ -229,8 +229,7 @@ class Interrupt:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
-        for function in self.tidy:
-            function()
+        tidy()
         _wipe()
         os.write(self.stderr, f"{self.program}: interrupted\n".encode())
         if sys.__stdout__:
@@ -243,6 +242,14 @@ def at_interrupt(function: Callable[[], object]) -> None:
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupt):
         handler.tidy.append(function)
+
+
+def tidy() -> None:
+    """Call the functions that were given to `at_interrupt`, before a program ends at once."""
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, Interrupt):
+        for function in handler.tidy:
+            function()
 
 
 @contextlib.contextmanager
