@@ -15,11 +15,12 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from conftest import REPOSITORY, assert_clear_error, assert_converted, run_tflite, table
-from tf_keras import layers
 
 from litecheck import archives, keras2, script
+
+tf_keras = pytest.importorskip("tf_keras", reason="Keras 2 is missing: run make test")
+layers = tf_keras.layers
 
 RNG = np.random.default_rng(7)
 
