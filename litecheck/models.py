@@ -462,7 +462,7 @@ def _alike(
     """Return the source of a rewritten model, or None if it is no other, or takes other inputs."""
     with contextlib.suppress(Exception):  # some layers cannot be unrolled
         with script.doing("rewriting it"), script.quiet():
-            function, specs = _traced(model, path, sizes, like)
+            function, specs = _traced(model, path, sizes, like, list(source.inputs))
             found = Source(path, function.get_concrete_function(), specs, is_saved=False)
             if (found.inputs, found.outputs) != (source.inputs, source.outputs):
                 return None
@@ -472,7 +472,7 @@ def _alike(
 
 
 def _traced(
-    model: keras.Model, path: str, sizes: Sizes, like: Any
+    model: keras.Model, path: str, sizes: Sizes, like: Any, names: Sequence[str] = ()
 ) -> tuple[Any, list[tf.TensorSpec]]:
     """Return a Keras model as a `tf.function` of its inputs only, and the specs of these.
 
@@ -483,7 +483,7 @@ def _traced(
     large = sum(array.nbytes for side in constants for array in side) > LARGE
     has_state = bool(archives.states(model))
     tensors = keras.tree.flatten(archives.inputs(model))
-    names = input_names(model)
+    names = names or input_names(model)
     if like and set(names) != set(like.structured_input_signature[1]):
         names = list(like.structured_input_signature[1])
     specs = [

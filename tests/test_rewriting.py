@@ -12,6 +12,7 @@ from conftest import assert_clear_error, assert_converted, record_of, table, ten
 from tensorflow import keras
 from tensorflow.keras import layers
 
+import litecheck
 from litecheck import inside, litert, record, rewriting
 
 RNG = np.random.default_rng(7)
@@ -216,6 +217,14 @@ def test_a_model_in_memory_stays_as_it_is(tmp_path, monkeypatch):
     assert model.layers[1].output is not None  # it is ambiguous for layers that are used twice
     for old, new in zip(before, [*model.get_weights(), model(x)], strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_a_sequential_model_in_memory(tmp_path, monkeypatch):
+    """A copy has other names for its inputs."""
+    monkeypatch.chdir(tmp_path)
+    model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4)])
+    x = RNG.normal(size=(6, 6, 3)).astype("float32")
+    assert "full integer" in litecheck.convert(model, "net", samples=x).rows
 
 
 def test_models_without_such_layers_are_not_copied():
