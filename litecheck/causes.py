@@ -32,7 +32,7 @@ OTHER = "Compute that outside of the model, and convert the rest"
 # What has no 16-bit form, by what LiteRT or the converter says.
 LACKING = {
     r"SQUARED_DIFFERENCE|SquaredDifference": "LayerNormalization",
-    r"Empty min/max": "an input of whole numbers, such as an Embedding's,",
+    r"Empty min/max": "an input of whole numbers, such as an Embedding's",
     r"BUCKETIZE|Bucketize": "Discretization",
     r"SEQUENCE_LSTM|INT16 for input tensor 0 of type FLOAT32|Expected bias type": "LSTM",
 }
@@ -47,7 +47,7 @@ def refusal(error: Exception, variant: str = "") -> str:
     if variant == "16-bit int":
         for words, layer in LACKING.items():
             if re.search(words, story):
-                return f"LiteRT has no 16-bit form of {layer}".rstrip(",")
+                return f"LiteRT has no 16-bit form of {layer}"
     ops = sorted(set(re.findall(r"'tf\.(\w+)' op (?:is neither|requires)", story)))
     names = _layers(story)
     layer = f" (layer {', '.join(names)})" if names else ""
@@ -97,9 +97,13 @@ def of_converting(source: "Source", error: Exception) -> str:
         f"It computes in float16 (mixed_float16): {give}": source.is_saved and source.half,
         f"keras.ops.argmax needs it: {give}": source.is_saved and "BitwiseAnd" in reason,
     }
-    found = [way for way, applies in ways.items() if applies]
-    found += [way for words, way in WAYS.items() if re.search(words, reason)]
-    return f"{source.path} cannot be converted: {reason}. {next(iter(found), OTHER)}"
+    own_way = next((way for way, applies in ways.items() if applies), "")
+    return f"{source.path} cannot be converted: {reason}. {own_way or _way(reason) or OTHER}"
+
+
+def _way(reason: str) -> str:
+    """Return what leads out of what LiteRT lacks, or ""."""
+    return next((way for words, way in WAYS.items() if re.search(words, reason)), "")
 
 
 def of_running(source: "Source", error: Exception) -> str:
@@ -108,8 +112,8 @@ def of_running(source: "Source", error: Exception) -> str:
     empty = [name for name, output in source.outputs.items() if 0 in output.shape]
     if empty:
         return f"{reason}. Output {', '.join(empty)} has no numbers: leave it out of the model"
-    ways = [way for words, way in WAYS.items() if re.search(words, reason)]
-    return f"{reason}. {ways[0]}" if ways else ""
+    way = _way(reason)
+    return f"{reason}. {way}" if way else ""
 
 
 def of_difference(path: str, source: "Source", samples: "Samples") -> str:

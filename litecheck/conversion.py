@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from litecheck import artifacts, causes, models, record, rescue, rewriting, samples, script
-from litecheck.table import FIRST, SLOW, Check, Test
+from litecheck.table import FIRST, SLOW, Check, Test, print_note
 
 OPTIONS = tf.lite.OpsSet
 WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
@@ -116,7 +116,7 @@ def _with_fixed_sizes(
             with _printing(False):
                 again = checked(opened(sizes))
             _add(again, FIRST, progress)
-            print(f"{'':<13}  {words}")
+            print_note(words)
             return again
     raise error
 
@@ -166,7 +166,7 @@ def _convert(check: Check, variant: str, path: str) -> None:
     sound = rewriting.with_sound_states(content) if "int" in variant else None
     check.add(variant, sound or content, path)
     if sound and variant in check.rows:
-        print(f"{'':<13}  the scales of LSTM's states were set as LiteRT's integers need them")
+        print_note("the scales of LSTM's states were set as LiteRT's integers need them")
 
 
 def _files(check: Check, variant: str) -> list[bytes]:

@@ -194,15 +194,12 @@ def translate(path: str, copy: str) -> None:
     Raises:
         Failure: Keras 3 would compute other outputs.
     """
+    config = json.dumps(translated(configuration(path)))
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
             for member in old.namelist():
-                content = old.read(member)
-                if member == "config.json":
-                    content = json.dumps(translated(json.loads(content))).encode()
-                new.writestr(member, content)
+                new.writestr(member, config if member == "config.json" else old.read(member))
         return
-    config = json.dumps(translated(configuration(path)))
     shutil.copy(path, copy)
     with h5py.File(copy, "r+") as file:
         file.attrs["model_config"] = config

@@ -51,8 +51,8 @@ def _look_inside(path: str) -> None:
             print(f"  {weights}")
             if weights.values is not None and weights.values.size <= 20:
                 print(f"    {weights.values.ravel()}")
-    if content.caution():
-        print(f"caution: {content.caution()}")
+    if caution := content.caution():
+        print(f"caution: {caution}")
     name = path.removesuffix(".tflite")
     if len(content.operations) > MANY:
         print(f"{name}.graph.png was not drawn: {len(content.operations)} operations are too many")

@@ -101,9 +101,9 @@ def load(
         source = keras_source(reference.keras(), model, name, sizes, loops)
         return Model(model, name, identity, source, reference, options)
     directory, loaded, function, key = _open(model, signature, name)
-    served = SignatureReference(model, loaded, function, key)
     archive = f"{artifacts.stem(model)}.keras"
     source = signature_source(model, directory, loaded, function, key, name, sizes)
+    served = SignatureReference(model, loaded, function, key, source.has_state)
     if source.recurrent and not signature and os.path.isfile(archive):
         print(f"recurrent, and its batch size varies: converting {archive} in its place")
         source = keras_source(_loaded(archive), archive, name, sizes, loops, like=function)
@@ -177,7 +177,7 @@ class Source:
         self.outputs = {name: _input(spec) for name, spec in function.structured_outputs.items()}
         nodes = _nodes(function)
         self.ops = {node.op for node in nodes}
-        self.has_state = _assigns(nodes)
+        self.has_state = any(re.fullmatch(r"Assign\w*VariableOp", op) for op in self.ops)
         # Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their
         # shape, and does with a batch of one.
         varying = any(spec.shape[:1] == [None] for spec in specs)
@@ -240,11 +240,6 @@ def _nodes(function: Any) -> list[Any]:
     graph = function.graph.as_graph_def()
     parts = [part for part in graph.library.function if "api_implements" not in part.attr]
     return [*graph.node, *(node for part in parts for node in part.node_def)]
-
-
-def _assigns(nodes: Iterable[Any]) -> bool:
-    """Return whether nodes of a graph assign to variables, which then keep a state."""
-    return any(re.fullmatch(r"Assign\w*VariableOp", node.op) for node in nodes)
 
 
 def tables(model: Model) -> dict[str, int]:
@@ -390,9 +385,9 @@ class KerasReference(Reference):
 class SignatureReference(Reference):
     """A SavedModel's signature."""
 
-    def __init__(self, path: str, loaded: Any, function: Any, key: str) -> None:
+    def __init__(self, path: str, loaded: Any, function: Any, key: str, has_state: bool) -> None:
         """Take the SavedModel, which holds the variables; its function, and the key of that."""
-        super().__init__(path, function.variables if _assigns(_nodes(function)) else ())
+        super().__init__(path, function.variables if has_state else ())
         self._loaded = loaded
         self.words = f"the SavedModel's signature {key}"
         self._function = function

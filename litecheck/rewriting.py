@@ -18,12 +18,11 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from litecheck.inside import SOUND
+from litecheck import inside, keras2
 
 STEPS = 128  # of a layer that is unrolled at most
 STATE, CELL, HIDDEN = 18, 19, 4  # LSTM's inputs and its intermediate tensor, in LiteRT's kernel
-LAYERS = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
-RECURRENT = tuple(getattr(keras.layers, name) for name in LAYERS)
+RECURRENT = tuple(getattr(keras.layers, name) for name in keras2.RECURRENT)
 
 
 def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
@@ -299,8 +298,8 @@ def with_sound_states(content: bytes) -> bytes | None:
             state, cell = (tensors[operator.inputs[place]] for place in (STATE, CELL))
             if state.type != schema.TensorType.INT8 or cell.type != schema.TensorType.INT16:
                 continue
-            if cell.quantization.scale[0] < SOUND:
-                cell.quantization.scale, changed = np.array([SOUND], np.float32), True
+            if cell.quantization.scale[0] < inside.SOUND:
+                cell.quantization.scale, changed = np.array([inside.SOUND], np.float32), True
             true = output.quantization
             for same in (state, tensors[operator.intermediates[HIDDEN]]):
                 found = same.quantization

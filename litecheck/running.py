@@ -40,8 +40,7 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
         runner = litert.Runner(path)
     print(f"model  {path}")
     _print_ends(runner)
-    caution = _caution(path)
-    if caution:
+    if caution := _caution(path):
         print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
     if test:

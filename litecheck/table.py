@@ -103,6 +103,11 @@ def percent(part: float) -> str:
     return "> 999%" if part > 9.99 else f"{short(100 * part)}%"
 
 
+def print_note(note: str) -> None:
+    """Print a line below a row of the table."""
+    print(f"{'':<13}  {note}")
+
+
 class Check:
     """Runs the variants of a model, compares them with it, and saves what is sound.
 
@@ -530,7 +535,7 @@ class Check:
             pairs = zip(row.metrics, self._texts(row), strict=True)
             notes.append(", ".join(f"{name} {text}" for name, text in pairs))
         for note in notes:
-            print(f"{'':<13}  {note}")
+            print_note(note)
 
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""

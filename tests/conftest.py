@@ -297,6 +297,18 @@ def converted(function, *specs, **settings):
     return converter.convert()
 
 
+def edited(content, change):
+    """Return a `.tflite` file's content after a change of its schema's `ModelT`."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    parsed = schema.ModelT.InitFromPackedBuf(content)
+    change(parsed)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(parsed.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Return the session's `Warm`."""

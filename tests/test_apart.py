@@ -8,12 +8,19 @@ import subprocess
 import sys
 import time
 
-import flatbuffers
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
-from conftest import assert_clear_error, converted, record_of, run, save_line, table, wait_for
+from conftest import (
+    assert_clear_error,
+    converted,
+    edited,
+    record_of,
+    run,
+    save_line,
+    table,
+    wait_for,
+)
 
 import litecheck
 from litecheck import apart, rescue
@@ -25,13 +32,12 @@ SPEC = tf.TensorSpec((1, 8), name="x")
 
 def lethal():
     """Return a file that ends the process which runs it: it splits into no parts."""
-    content = converted(lambda x: {"y": tf.split(x, 2, axis=1)[0]}, SPEC)
-    parsed = schema.ModelT.InitFromPackedBuf(content)
-    for operator in parsed.subgraphs[0].operators:
-        operator.builtinOptions.numSplits = 0
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+
+    def split_into_nothing(parsed):
+        for operator in parsed.subgraphs[0].operators:
+            operator.builtinOptions.numSplits = 0
+
+    return edited(halves(), split_into_nothing)
 
 
 def halves():

@@ -3,12 +3,11 @@
 import json
 
 import conftest
-import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from conftest import assert_clear_error, assert_converted, record_of, table, tensors
+from conftest import assert_clear_error, assert_converted, edited, record_of, table, tensors
 from tensorflow import keras
 from tensorflow.keras import layers
 
@@ -121,13 +120,13 @@ def test_a_state_that_is_not_reset_is_found_out(stateful):
 
 def with_scales(content, scale):
     """Return a file whose int16 states have a scale."""
-    parsed = schema.ModelT.InitFromPackedBuf(content)
-    for tensor in parsed.subgraphs[0].tensors:
-        if tensor.isVariable and tensor.type == schema.TensorType.INT16:
-            tensor.quantization.scale = np.array([scale], "float32")
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+
+    def change(parsed):
+        for tensor in parsed.subgraphs[0].tensors:
+            if tensor.isVariable and tensor.type == schema.TensorType.INT16:
+                tensor.quantization.scale = np.array([scale], "float32")
+
+    return edited(content, change)
 
 
 def test_the_scale_of_a_state_is_made_sound(stateful, warm):
