@@ -25,6 +25,7 @@ def convert(
     signature: str | None = None,
     batch: int | None = None,
     loops: bool = False,
+    float_ends: bool = False,
 ) -> "Check":
     """Convert a model to every variant, check each, print a table, and save what is sound.
 
@@ -32,7 +33,8 @@ def convert(
         model: a Keras model, the path of a Keras archive, or the directory of a SavedModel.
         name: the path, without suffix, after which the files are named: NAME.tflite,
             NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite, where eight bits lose much
-            NAME.int16.tflite, NAME.check.json and NAME.variants.png. By default that of the model.
+            NAME.mixed.tflite or NAME.int16.tflite, NAME.check.json and NAME.variants.png. By
+            default that of the model.
         samples: typical inputs, samples first, of the shape and dtype that the model takes: an
             array, a dict of arrays by the names of several inputs, or a `.npy` or `.npz` file. They
             calibrate full-integer quantization. By default `NAME.samples.npy` beside a model that
@@ -43,6 +45,7 @@ def convert(
         batch: fixes how many samples a run takes.
         loops: keeps LSTM layers loops, as browsers and LiteRT's C API need them. By default each is
             one operation, which a program resets before each sample.
+        float_ends: also makes full integer with inputs and outputs of float32.
 
     Returns:
         The `Check`: `rows` has a `Row` for each variant that was saved, by its name. If TensorFlow
@@ -58,7 +61,7 @@ def convert(
     """
     from litecheck import conversion
 
-    return conversion.convert(model, name, samples, test, signature, batch, loops)
+    return conversion.convert(model, name, samples, test, signature, batch, loops, float_ends)
 
 
 def run(path: str, inputs: "Given") -> "dict[str, np.ndarray]":

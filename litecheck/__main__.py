@@ -61,6 +61,11 @@ def parser() -> Parser:
         "--loops", action="store_true", help="keep LSTM a loop, as browsers and the C API need it"
     )
     convert.add_argument(
+        "--float-ends",
+        action="store_true",
+        help="also make full integer with inputs and outputs of float32",
+    )
+    convert.add_argument(
         "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"
     )
 
@@ -128,6 +133,7 @@ def main(progress: str = "") -> None:
         options.signature,
         options.batch,
         options.loops,
+        options.float_ends,
         rescue.Progress(progress),
     )
 

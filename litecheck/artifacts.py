@@ -16,7 +16,8 @@ class Variant(NamedTuple):
 
     Attributes:
         suffix: what follows the model's name.
-        color: Okabe and Ito's, "Color Universal Design", 2008: told apart by the colour-blind.
+        color: Okabe and Ito's, "Color Universal Design", 2008, told apart by the colour-blind; a
+            dark grey is that of the variant which is asked for.
     """
 
     suffix: str
@@ -28,6 +29,8 @@ VARIANTS = {
     "float16": Variant(".quant.tflite", "#E69F00"),
     "dynamic range": Variant(".dynamic.tflite", "#009E73"),
     "full integer": Variant(".int8.tflite", "#D55E00"),
+    "full integer, float ends": Variant(".int8.float-ends.tflite", "#555555"),
+    "part integer": Variant(".mixed.tflite", "#56B4E9"),
     "16-bit int": Variant(".int16.tflite", "#CC79A7"),
 }
 ASIDE = ".new-{}-"  # how what a process makes is called until it is complete, with its number

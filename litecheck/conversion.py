@@ -1,19 +1,25 @@
 """How does a model become files? The command `convert`, and `litecheck.convert`."""
 
 import contextlib
-import gc
 import io
 import os
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
-from litecheck import artifacts, causes, models, record, rescue, rewriting, samples, script
+from litecheck import (
+    artifacts,
+    causes,
+    converters,
+    models,
+    record,
+    repairs,
+    rescue,
+    rewriting,
+    samples,
+    script,
+)
+from litecheck.repairs import INTEGERS, PART
 from litecheck.table import FIRST, SLOW, Check, Test, print_note
-
-OPTIONS = tf.lite.OpsSet
-WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
 
 
 def convert(
@@ -24,6 +30,7 @@ def convert(
     signature: str | None = None,
     batch: int | None = None,
     loops: bool = False,
+    float_ends: bool = False,
     progress: rescue.Progress | None = None,
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
@@ -58,9 +65,14 @@ def convert(
             _add(check, FIRST, progress)
         except script.Failure as error:
             check = _with_fixed_sizes(check, error, opened, checked, progress)
-        for variant in artifacts.VARIANTS:
-            if variant != FIRST and (variant != SLOW or check.loses("full integer")):
-                _add(check, variant, progress)
+        for variant in ("float16", "dynamic range", INTEGERS):
+            _add(check, variant, progress)
+        if float_ends:
+            _add(check, f"{INTEGERS}, float ends", progress)
+        if check.loses(INTEGERS):
+            _repair(check, progress)
+        if check.loses(INTEGERS) and PART not in check.rows:
+            _add(check, SLOW, progress)
     finally:
         for source in sources:  # not only when the `Check` is gone, which a notebook keeps
             source.discard()
@@ -149,10 +161,23 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
     progress.end(variant, row.sha256 if row else None, check.left_out.get(variant, ("", ""))[1])
 
 
+def _repair(check: Check, progress: rescue.Progress) -> None:
+    """Look for what full integer loses, unless a process that died has done so."""
+    if not progress.is_new(PART):
+        if PART in progress.saved or progress.left_out[PART]:
+            _add(check, PART, progress)
+        return
+    progress.begin(PART)
+    repairs.repair(check)
+    progress.end(INTEGERS, check.rows[INTEGERS].sha256, "")
+    part = check.rows.get(PART)
+    progress.end(PART, part.sha256 if part else None, "")
+
+
 def _convert(check: Check, variant: str, path: str) -> None:
     """Convert a model to a variant, and add it to the table; see `_add`."""
     try:
-        *others, content = _files(check, variant)
+        *others, content = converters.files(check, variant)
     except Exception as error:  # the converter and its calibrator raise many kinds
         if variant == FIRST:
             raise script.Failure(causes.of_converting(check.model.source, error)) from error
@@ -167,52 +192,3 @@ def _convert(check: Check, variant: str, path: str) -> None:
     check.add(variant, sound or content, path)
     if sound and variant in check.rows:
         print_note("the scales of LSTM's states were set as LiteRT's integers need them")
-
-
-def _files(check: Check, variant: str) -> list[bytes]:
-    """Return a variant of a model, of the rewritten one too, the smaller file first.
-
-    The model as it is may have loops, which cannot be calibrated.
-    """
-    source = check.model.source
-    sources = [each for each in (source.rewritten, source) if each]
-    if "int" in variant:
-        models.require_samples(check.model, check.calibrating)
-        other: bytes | None = None
-        if source.rewritten:
-            with script.doing(variant), script.quiet():
-                other = _converter(check, source.rewritten, FIRST).convert()
-        check.require_calibration(other)
-        del sources[1:]
-    files, refused = list[bytes](), list[Exception]()
-    for each in sources:
-        try:
-            with script.doing(variant), script.quiet():
-                gc.collect()  # graphs and Keras models are circles, which keep much memory
-                files.append(_converter(check, each, variant).convert())
-        except Exception as error:
-            refused.append(error)
-    if not files:
-        raise refused[-1]
-    return sorted(files, key=len)
-
-
-def _converter(check: Check, source: models.Source, variant: str) -> tf.lite.TFLiteConverter:
-    """Return what converts a source to a variant."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        source.directory, signature_keys=[source.signature]
-    )
-    if variant != FIRST:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if variant == "full integer":
-        converter.target_spec.supported_ops = [OPTIONS.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    if variant == "16-bit int":
-        # The weights keep 8 bits, and operations that have no 16-bit form stay in float.
-        converter.target_spec.supported_ops = [WIDE, OPTIONS.TFLITE_BUILTINS]
-        converter.inference_input_type = converter.inference_output_type = tf.int16
-    if "int" in variant:
-        converter.representative_dataset = lambda: iter(check.calibrating.runs)
-    return converter

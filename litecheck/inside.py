@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+CONVERTING = {"QUANTIZE", "DEQUANTIZE"}  # from floating point to integers, and back
 SOUND = 2.0**-15  # the least scale of an LSTM's state with which LiteRT's integers are right
 
 
@@ -20,6 +21,7 @@ class Tensor(NamedTuple):
         zero_points: an array of as many integers.
         axis: the axis of the slices.
         is_state: whether an operation keeps it from run to run, as an LSTM does.
+        name: what the file calls it.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Tensor(NamedTuple):
     zero_points: np.ndarray | None
     axis: int
     is_state: bool
+    name: str
 
     def __str__(self) -> str:
         """Return it as "float32 [10, 1], 40 bytes"."""
@@ -75,6 +78,11 @@ class Operation(NamedTuple):
     weights: list[Tensor]
     outputs: list[Tensor]
 
+    def has_floats(self) -> bool:
+        """Return whether it takes or computes float32."""
+        ends = [*self.inputs, *self.weights, *self.outputs]
+        return any(tensor.dtype == "float32" for tensor in ends)
+
 
 class Content(NamedTuple):
     """What a file holds: its `Operation`s in order, the `Tensor`s that it takes and returns."""
@@ -89,10 +97,13 @@ class Content(NamedTuple):
         taken = [tensor for operation in self.operations for tensor in operation.inputs]
         return [tensor for tensor in taken if tensor.is_state]
 
-    def has_floats(self) -> bool:
-        """Return whether operations compute in floating point."""
-        ends = [[*each.inputs, *each.weights, *each.outputs] for each in self.operations]
-        return any(tensor.dtype == "float32" for side in ends for tensor in side)
+    def floats(self) -> tuple[int, int]:
+        """Return how many operations compute in floating point, and of how many.
+
+        Those that only convert between integers and floating point do not count.
+        """
+        computing = [each for each in self.operations if each.name not in CONVERTING]
+        return sum(each.has_floats() for each in computing), len(computing)
 
     def caution(self) -> str:
         """Return what to know of its states, or ""."""
@@ -172,6 +183,7 @@ def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tenso
         quantized and quantized.zeroPoint,
         quantized and quantized.quantizedDimension,
         tensor.isVariable,
+        tensor.name.decode(errors="replace"),
     )
 
 

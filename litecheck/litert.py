@@ -263,24 +263,33 @@ def time_of(interpreter: Interpreter) -> tuple[float, int]:
     return float(np.median(seconds)), len(seconds)
 
 
-def infinite(content: bytes, runs: Sequence[Mapping[str, np.ndarray]]) -> str | None:
-    """Return the name of a tensor of a `.tflite` file that is NaN or infinite in a run, or None.
+def magnitudes(
+    content: bytes, runs: Sequence[Mapping[str, np.ndarray]]
+) -> list[tuple[str, np.ndarray]]:
+    """Return how large the numbers become in each float32 tensor of a `.tflite` file.
 
     Args:
         content: the file's bytes.
         runs: the inputs of each run: dicts from names to arrays of real numbers.
+
+    Returns:
+        For each tensor its name, and the largest absolute value of each run, float32: NaN if one
+        is, and 0 where the tensor is not computed, as in a branch.
     """
     runner = Runner(content, keep_tensors=True)
-    for run in script.counted(runs, "looking for infinities"):
+    found: dict[int, tuple[str, np.ndarray]] = {}
+    for number, run in enumerate(script.counted(runs, "looking at what is inside")):
         runner(run)
         for tensor in runner.interpreter.get_tensor_details():
             try:
                 values = runner.interpreter.get_tensor(tensor["index"])
-            except ValueError:  # one that is not kept, as in a branch that was not run
+            except ValueError:  # one that is not kept
                 continue
-            if values.dtype == np.float32 and not np.isfinite(values).all():
-                return str(tensor["name"]).split(";")[0]
-    return None
+            if values.dtype == np.float32 and values.size:
+                none = str(tensor["name"]).split(";")[0], np.zeros(len(runs), np.float32)
+                _, largest = found.setdefault(tensor["index"], none)
+                largest[number] = np.maximum(values.max(), -values.min())
+    return list(found.values())
 
 
 def curve(path: str, x: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
 Call = Callable[[Arrays], dict[str, tf.Tensor]]
 # How many samples a run shall take, or the shapes of inputs by their names; None: as they are.
-Sizes = int | Mapping[str, Sequence[int]] | None
+Sizes = int | Mapping[str, Sequence[int | None]] | None
 
 
 class Model(NamedTuple):
@@ -158,9 +158,11 @@ class Source:
         is_saved: whether a SavedModel was given.
         has_state: whether it keeps a state from run to run, in variables that it assigns to.
         rewritten: a `Source` of the same model with other operations for some, or None.
+        layers: the names of a Keras model's layers; none of a SavedModel.
     """
 
     rewritten: "Source | None" = None
+    layers: frozenset[str] = frozenset()
 
     def __init__(
         self, path: str, function: Any, specs: Sequence[tf.TensorSpec], is_saved: bool
@@ -269,10 +271,11 @@ def give_samples(model: Model) -> str:
     """Return how to give samples in place of random inputs."""
     varying = any(None in input.shape[1:] for input in model.source.inputs.values())
     sizes = "Variable sizes were set to 32. " if varying else ""
-    return f"{sizes}Give samples: {_samples_of(model)}"
+    return f"{sizes}Give samples: {samples_of(model)}"
 
 
-def _samples_of(model: Model) -> str:
+def samples_of(model: Model) -> str:
+    """Return where samples of a model come from, in words."""
     if model.is_in_memory():
         return "samples=x"
     return f"--samples FILE, or {model.stem()}.samples.npy"
@@ -281,7 +284,7 @@ def _samples_of(model: Model) -> str:
 def require_samples(model: Model, given: samples.Samples) -> None:
     """Raise `Failure` if samples are random: calibrated with those, integers would be nonsense."""
     if not given.source:
-        raise script.Failure(f"needs typical inputs: give {_samples_of(model)}")
+        raise script.Failure(f"needs typical inputs: give {samples_of(model)}")
 
 
 class Reference:
@@ -441,6 +444,7 @@ def keras_source(
         source.save(function, model, name)
     if other is not None:
         source.rewritten = _alike(source, other, path, name, sizes, like)
+    source.layers = frozenset(layer.name for layer in rewriting.operations(model))
     return source
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from litecheck import artifacts, inside, script
 
 COLORS = {name: variant.color for name, variant in artifacts.VARIANTS.items()}
-BLUE, ORANGE, _, RED, _ = COLORS.values()
-MARKERS = dict(zip(COLORS, "os^XP", strict=True))
+BLUE, ORANGE, RED = COLORS["float32"], COLORS["float16"], COLORS["full integer"]
+MARKERS = dict(zip(COLORS, "os^XvDP", strict=True))
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -188,9 +188,11 @@ def find(path: str) -> Entry | None:
     Raises:
         Failure: the record is damaged, or of another format.
     """
-    whole, name = os.path.splitext(path)[0], os.path.basename(path)
+    name, stems = os.path.basename(path), [path]
+    while len(stems) < 4:  # NAME.tflite, NAME.int8.tflite, NAME.int8.float-ends.tflite
+        stems.append(os.path.splitext(stems[-1])[0])
     suffixes = {variant.suffix for variant in artifacts.VARIANTS.values()}
-    for model in (whole, os.path.splitext(whole)[0]):
+    for model in stems[1:]:
         file, old = f"{model}{SUFFIX}", f"{model}{OLD_SUFFIX}"
         ours = name.removeprefix(os.path.basename(model)) in suffixes
         if os.path.isfile(file):

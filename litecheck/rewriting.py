@@ -47,7 +47,7 @@ def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
     def copy(operation: Any) -> Any:
         return instead(operation) or operation.__class__.from_config(operation.get_config())
 
-    if not any(map(instead, _operations(model))):
+    if not any(map(instead, operations(model))):
         return None
 
     copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
@@ -55,11 +55,11 @@ def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
     return copied
 
 
-def _operations(model: keras.Model) -> Iterator[Any]:
+def operations(model: keras.Model) -> Iterator[Any]:
     """Yield the layers and operations of a model and of the models in it."""
     for operation in model.layers if isinstance(model, keras.Sequential) else model.operations:
         if isinstance(operation, keras.Model):
-            yield from _operations(operation)
+            yield from operations(operation)
         else:
             yield operation
 

@@ -14,7 +14,7 @@ Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
 Given = str | np.ndarray | Mapping[str, np.ndarray]  # a file, an only input, or inputs by name
 Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a file, arrays by name, or a pair
 
-COMPARED, CALIBRATING = 1000, 100  # samples at most
+COMPARED, CALIBRATING = 1000, 500  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
@@ -78,7 +78,7 @@ class Samples(NamedTuple):
         return len({sample for run in self.ids for sample in run})
 
     def calibrating(self) -> "Samples":
-        """Return the part that calibrates: the first hundred samples, or the first run."""
+        """Return the part that calibrates: the first five hundred samples, or the first run."""
         alike = sum(len(run) == len(self.ids[0]) for run in self.ids)
         return self.part(0, max(min(CALIBRATING // len(self.ids[0]), alike), 1))
 

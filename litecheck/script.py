@@ -298,6 +298,26 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C end what this block does, and not the program.
+
+    Yields:
+        A function that returns whether it came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[bool] = []
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield lambda: bool(came)
+        if came:
+            time.sleep(0.2)  # the process outside passes the same Ctrl-C on once more
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 class Keeper:
     """A second process that leaves out notes, and holds back what is said in a `quiet` block.
 

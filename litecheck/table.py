@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from litecheck import (
     script,
     verdict,
 )
+from litecheck.quantization import Operation
 from litecheck.samples import Given, Samples, Test, at_random, for_calibration, test_set
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
@@ -32,6 +33,7 @@ SUSPECTS = 10  # runs that are furthest off: rounding is measured in these first
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
+WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
 
@@ -53,6 +55,7 @@ class Row(NamedTuple):
         has_state: whether operations keep a state, as LSTM's does: it is reset before each run.
         same_class: of a classifier, on how many samples it predicts the class that the model
             predicts, and of how many; None for others.
+        note: what was done that the variant loses less, or "".
     """
 
     variant: str
@@ -68,6 +71,7 @@ class Row(NamedTuple):
     clear: bool
     has_state: bool
     same_class: tuple[int, int] | None
+    note: str = ""
 
 
 class Measured(NamedTuple):
@@ -105,7 +109,25 @@ def percent(part: float) -> str:
 
 def print_note(note: str) -> None:
     """Print a line below a row of the table."""
-    print(f"{'':<13}  {note}")
+    print(f"{'':<{WIDE}}  {note}")
+
+
+class Refused(script.Failure):
+    """A variant that LiteRT does not run, or that returns no numbers."""
+
+
+class Tried(NamedTuple):
+    """A variant that was run and compared, and can be kept.
+
+    Attributes:
+        row: its `Row`.
+        measured: what LiteRT made of it.
+        content: that of the file.
+    """
+
+    row: Row
+    measured: Measured
+    content: bytes
 
 
 class Check:
@@ -117,6 +139,10 @@ class Check:
         rows: a dict from the variants that were saved to their `Row`.
         left_out: a dict from the other variants to their paths and why they were not saved.
         metrics: the original's accuracy or mean error on the test set, by outputs.
+        magnitudes: how large numbers become in the float model, see `litert.magnitudes`; empty as
+            long as no variant of integers was asked for.
+        operations: the `Operation`s of the float model, if it was looked for what loses, the
+            costliest first.
     """
 
     def __init__(
@@ -146,8 +172,10 @@ class Check:
         self.model = model if isinstance(model, models.Model) else models.load(model)
         self.rows: dict[str, Row] = {}
         self.left_out: dict[str, tuple[str, str]] = {}
+        self.magnitudes: list[tuple[str, np.ndarray]] = []
+        self.operations: list[Operation] = []
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
-        self._float32, self._header = b"", False
+        self.float32, self._header = b"", False
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         typical = self._typical(samples)
@@ -292,6 +320,22 @@ class Check:
             TypeError: the content is not bytes.
         """
         path = artifacts.as_text(path)
+        try:
+            self.keep(self.tried(variant, tflite_model, path))
+        except Refused as error:
+            if variant == FIRST:
+                raise
+            self.leave_out(variant, path, str(error))
+
+    def tried(self, variant: str, tflite_model: bytes, path: str) -> Tried:
+        """Run a variant on the samples, and compare it with the model; see `add`.
+
+        Returns:
+            What was found, for `keep`.
+
+        Raises:
+            Refused: LiteRT does not run it, or it returns no numbers.
+        """
         if variant not in artifacts.VARIANTS:
             known = ", ".join(artifacts.VARIANTS)
             raise ValueError(f"{variant!r} is no variant: it is one of {known}")
@@ -301,8 +345,8 @@ class Check:
                 f"{variant} is a {kind}, not bytes: give what converter.convert() returns"
             )
         if variant == FIRST:
-            self._float32 = b""  # until this one is verified
-        elif not self._float32:
+            self.float32 = b""  # until this one is verified
+        elif not self.float32:
             raise script.Failure(
                 f"{variant} is not compared, because float32 was not verified: add float32 first"
             )
@@ -311,8 +355,7 @@ class Check:
         try:
             measured = self._measure(variant, content)
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
-            self._refuse(variant, path, error)
-            return
+            raise self._refused(variant, path, error) from error
         if variant != FIRST:
             same = verdict.compare(measured.outputs, self._expected)
         else:
@@ -325,13 +368,15 @@ class Check:
                 hint = causes.of_difference(self.model.path, self.model.source, self._samples)
                 raise script.Failure("\n".join(filter(None, [message, hint])))
         if same.broken:
-            self.leave_out(variant, path, same.broken)
-            return
-        row = self._row(variant, content, path, measured, same)
-        artifacts.write(path, content)
-        self._keep(row, measured, content)
+            raise Refused(same.broken)
+        return Tried(self._row(variant, content, path, measured, same), measured, content)
+
+    def keep(self, found: Tried) -> None:
+        """Save a variant that was tried, and print its row."""
+        artifacts.write(found.row.path, found.content)
+        self._keep(found.row, found.measured, found.content)
         self._write()
-        self._print(row, measured)
+        self._print(found.row, found.measured)
 
     def _require_place(self, variant: str, path: str) -> None:
         """Raise `Failure` if a path is another variant's, or one where its record is not found."""
@@ -375,19 +420,18 @@ class Check:
         middle = float(np.median(seconds))
         return Measured(outputs, metrics, runner, inside.parsed(content), middle, left)
 
-    def _refuse(self, variant: str, path: str, error: Exception) -> None:
-        """Say that LiteRT does not run a variant; for float32 that is the end."""
+    def _refused(self, variant: str, path: str, error: Exception) -> Refused:
+        """Return why LiteRT does not run a variant; for float32 that is the end."""
         reason = causes.refusal(error, variant)
         if variant != FIRST:
-            self.leave_out(variant, path, reason)
-            return
+            return Refused(reason)
         message = causes.of_running(self.model.source, error)
         if not message and not self._samples.source:
             way = models.give_samples(self.model)
             message = f"LiteRT fails on random inputs: {reason}\n{way}"
         elif not message:
             message = f"{reason}. LiteRT cannot run this file: is it a conversion of this model?"
-        raise script.Failure(f"{path} was not written: {message}") from error
+        return Refused(f"{path} was not written: {message}")
 
     def _one_by_one(self, measured: Measured) -> verdict.Same:
         """Compare again, with what the model returns for one sample at a time."""
@@ -424,7 +468,7 @@ class Check:
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
         """Keep what the record needs of a variant."""
         if row.variant == FIRST:
-            self._float32 = content
+            self.float32 = content
         self.rows[row.variant] = row
         self.left_out.pop(row.variant, None)
         outputs = measured.runner.outputs
@@ -451,25 +495,67 @@ class Check:
         models.require_samples(self.model, self.calibrating)
         self.model.source.require_calibration()
         with script.quiet():
-            infinite = litert.infinite(tflite_model or self._float32, self.calibrating.runs)
-        if infinite:
-            raise script.Failure(
-                f"tensor {infinite} becomes infinite on these samples, which integers cannot store"
-            )
+            runs = self.calibrating.runs
+            self.magnitudes = litert.magnitudes(tflite_model or self.float32, runs)
+        for name, largest in self.magnitudes:
+            if not np.isfinite(largest).all():
+                raise script.Failure(
+                    f"tensor {name} becomes infinite on these samples, which integers cannot store"
+                )
 
     def loses(self, variant: str) -> bool:
         """Return whether a variant loses more than can be spared, of accuracy or of the range."""
-        row = self.rows.get(variant)
-        if not row:
-            return False
-        if not self._tasks:
-            return not row.of_range <= LOUD
-        return not all(
-            metric >= self.metrics[name] - SPARED
+        return variant in self.rows and not self.loss(self.rows[variant]) <= 1
+
+    def loss(self, row: Row) -> float:
+        """Return what a variant loses, in parts of what can be spared: more than 1 is too much.
+
+        A mean error over numbers of very different ranges says nothing of the small ones, so their
+        largest error counts as well.
+        """
+        losses = [
+            (self.metrics[name] - metric) / SPARED
             if self._tasks[name].kind == "accuracy"
-            else metric <= self.metrics[name] * (1 + SPARED)
+            else (metric / self.metrics[name] - 1) / SPARED
             for name, metric in row.metrics.items()
-        )
+        ]
+        kinds = {task.kind for task in self._tasks.values()}
+        if not kinds or ("mean_error" in kinds and self._expected.mixtures()):
+            losses.append(row.of_range / LOUD)
+        return float(np.round(np.max(losses), 9))
+
+    def ranges(self) -> dict[str, np.ndarray]:
+        """Return the ranges of the numbers of each output, over what is compared."""
+        return self._expected.ranges
+
+    def others(self) -> Samples:
+        """Return the runs that are compared, of samples that do not calibrate.
+
+        Those of a test set are others, whatever their numbers.
+        """
+        own = [] if self._tasks else self.calibrating.ids
+        size, known = len(self._samples.ids[0]), {sample for run in own for sample in run}
+        runs = [
+            index
+            for index, ids in enumerate(self._samples.ids)
+            if len(ids) == size and known.isdisjoint(ids)
+        ]
+        return self._samples.chosen(runs)
+
+    def has_test_set(self) -> bool:
+        """Return whether accuracy is measured."""
+        return bool(self._tasks)
+
+    def outputs(
+        self, content: bytes, runs: Sequence[dict[str, np.ndarray]]
+    ) -> list[dict[str, np.ndarray]]:
+        """Return what a file returns in some runs.
+
+        Raises:
+            ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input.
+        """
+        runner = self._device.load(content)
+        return [runner(run) for run in runs]
 
     def _columns(self) -> list[str]:
         """Return the headings of the table."""
@@ -506,7 +592,9 @@ class Check:
     def _line(self, cells: list[str]) -> str:
         """Return a line of the table, the headings or a row."""
         variant, size, part, dtypes, error, of_range, seconds, *metric, words = cells
-        columns = f"{variant:<13} {size:>10}{part:>7}  {dtypes:<12} {error:>8}{of_range:>11}"
+        if len(variant) > WIDE:
+            variant = f"{variant}\n{'':<{WIDE}}"
+        columns = f"{variant:<{WIDE}} {size:>10}{part:>7}  {dtypes:<12} {error:>8}{of_range:>11}"
         return f"{columns}{seconds:>10}{''.join(f'{text:>12}' for text in metric)}  {words}"
 
     def _print(self, row: Row, measured: Measured) -> None:
@@ -529,13 +617,52 @@ class Check:
             notes.append(f"largest error {error} of a number's range, above 5%")
             if "int" in row.variant:
                 notes += self._expected.mixtures()
-        if "int" in row.variant and measured.inside.has_floats():
-            notes.append("some operations stay in float: not for integer-only chips")
+            if outside := self._outside(measured):
+                count = f"{outside:,} of {self._samples.size():,}"
+                notes.append(f"it is of samples outside of what was calibrated: {count} are")
+        floats, of = measured.inside.floats()
+        if "int" in row.variant and floats:
+            notes.append(
+                f"{floats:,} of {of:,} operations stay in float: not for integer-only chips"
+            )
+        elif "int" in row.variant and "float" in row.dtypes:
+            notes.append("inputs and outputs are float: not for integer-only chips")
+        if row.note:
+            notes.append(row.note)
         if len(row.metrics) > 1:
             pairs = zip(row.metrics, self._texts(row), strict=True)
             notes.append(", ".join(f"{name} {text}" for name, text in pairs))
         for note in notes:
             print_note(note)
+
+    def _outside(self, measured: Measured) -> int:
+        """Return how many samples are outside of what a file of integers holds, if they err most.
+
+        That is, if the largest of their mean errors is at least twice that of all others.
+        """
+        ends = [
+            (runs, name, litert.random_range(tensor), tensor["quantization"][0])
+            for runs, tensors in [
+                (self._samples.runs, measured.runner.inputs),
+                (self._outputs, measured.runner.outputs),
+            ]
+            for name, tensor in tensors.items()
+            if tensor["quantization"][0]
+        ]
+        outside, within = dict[int, float](), [0.0]
+        for index, (given, true) in enumerate(zip(measured.outputs, self._outputs, strict=False)):
+            error = verdict.mean_error([given], [true], self.ranges())
+            if any(
+                runs[index][name].min(initial=0) < low - step
+                or runs[index][name].max(initial=0) > high + step
+                for runs, name, (low, high), step in ends
+            ):
+                outside[index] = error
+            else:
+                within.append(error)
+        if max(outside.values(), default=0.0) < 2 * max(within):
+            return 0
+        return self._samples.chosen(list(outside)).size()
 
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""
@@ -573,11 +700,24 @@ class Check:
         return columns
 
     def advice(self) -> str:
-        """Return what the test set says in a sentence, or how to give one."""
+        """Return what the test set says in a sentence or two, or how to give one."""
         if not self._tasks:
             file = f"{self.model.stem()}.test.npz"
             given = "test=(x, y)" if self.model.is_in_memory() else f"--test FILE, or {file}"
-            return f"To measure accuracy, give a test set: {given}"
+            more = " and find which operations lose it" if self.loses("full integer") else ""
+            return f"To measure accuracy{more}, give a test set: {given}"
+        return "\n".join(filter(None, [self._dynamic_serves(), self._smallest()]))
+
+    def _dynamic_serves(self) -> str:
+        """Return that dynamic range is as good as it must be, where full integer is not; or ""."""
+        if not self.loses("full integer") or "dynamic range" not in self.rows:
+            return ""
+        if self.loses("dynamic range"):
+            return ""
+        return "Dynamic range needs no repair: take it, unless the chip has integers only"
+
+    def _smallest(self) -> str:
+        """Return which is the smallest file that loses little."""
         sizes = {variant: row.bytes for variant, row in self.rows.items()}
         kept = [variant for variant in sizes if not self.loses(variant)]
         smallest = min(kept, key=lambda variant: sizes[variant], default=None)
@@ -677,6 +817,8 @@ class Check:
             } | self._named(row.metrics)
             if row.has_state:
                 rows[variant]["state"] = True
+            if row.note:
+                rows[variant]["note"] = row.note
             if row.same_class:
                 rows[variant]["same_class"] = list(row.same_class)
         return {variant: rows[variant] for variant in artifacts.VARIANTS if variant in rows}

@@ -369,6 +369,37 @@ def _ranges(stacked: Sequence[np.ndarray]) -> np.ndarray:
     return np.where(np.isfinite(found), found, 1.0)
 
 
+def ranges_of(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    """Return the ranges of the numbers of each output of some runs, see `_ranges`.
+
+    Args:
+        outputs: those of each run.
+        ids: the numbers of the samples of each run.
+    """
+    return {
+        name: _ranges(
+            [_stacked(_as_float64(run[name]), own) for run, own in zip(outputs, ids, strict=True)]
+        )
+        for name in outputs[0]
+    }
+
+
+def mean_error(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> float:
+    """Return by how much outputs differ, the mean of all numbers, as a part of their ranges.
+
+    Args:
+        given: outputs of each run.
+        true: the expected ones.
+        ranges: a dict from outputs to the ranges of their numbers.
+    """
+    errors = [
+        np.mean(distance_of(run[name], right[name]) / ranges[name])
+        for run, right in zip(given, true, strict=True)
+        for name in ranges
+    ]
+    return float(np.mean(errors))
+
+
 def _float32_above(values: np.ndarray) -> np.ndarray:
     """Return float32 numbers that are not below given ones."""
     with np.errstate(over="ignore"):

@@ -1,0 +1,86 @@
+"""How is a model converted to a variant? The converter's settings, for each source that it has."""
+
+import gc
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from litecheck import models, rewriting, samples, script
+from litecheck.table import FIRST, Check
+
+OPTIONS = tf.lite.OpsSet
+WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+INT8 = {"full integer", "full integer, float ends", "part integer"}
+
+
+def files(check: Check, variant: str) -> list[bytes]:
+    """Return a variant of a model, of the rewritten one too, the smaller file first.
+
+    The model as it is may have loops, which cannot be calibrated.
+
+    Raises:
+        Exception: the converter's, if there is no file.
+    """
+    source = check.model.source
+    sources = [each for each in (source.rewritten, source) if each]
+    if "int" in variant:
+        models.require_samples(check.model, check.calibrating)
+        if not check.magnitudes:
+            other: bytes | None = None
+            if source.rewritten:
+                with script.doing(variant), script.quiet():
+                    other = converter(source.rewritten, FIRST, []).convert()
+            check.require_calibration(other)
+        del sources[1:]
+    found, refused = list[bytes](), list[Exception]()
+    for each in sources:
+        try:
+            with script.doing(variant), script.quiet():
+                gc.collect()  # graphs and Keras models are circles, which keep much memory
+                found.append(converter(each, variant, check.calibrating.runs).convert())
+        except Exception as error:
+            refused.append(error)
+    if not found:
+        raise refused[-1]
+    return sorted(found, key=len)
+
+
+def full_integer(source: models.Source, runs: Sequence[samples.Arrays]) -> bytes:
+    """Return the full-integer file of a source, calibrated with some runs.
+
+    Raises:
+        Exception: the converter's.
+    """
+    with script.doing("full integer"), script.quiet():
+        content = converter(source, "full integer", runs).convert()
+    return rewriting.with_sound_states(content) or content
+
+
+def converter(
+    source: models.Source, variant: str, runs: Sequence[samples.Arrays]
+) -> tf.lite.TFLiteConverter:
+    """Return what converts a source to a variant.
+
+    Args:
+        source: the source.
+        variant: its name.
+        runs: the inputs of each run that calibrates, if it is one of integers.
+    """
+    found = tf.lite.TFLiteConverter.from_saved_model(
+        source.directory, signature_keys=[source.signature]
+    )
+    if variant != FIRST:
+        found.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        found.target_spec.supported_types = [tf.float16]
+    if variant in INT8:
+        found.target_spec.supported_ops = [OPTIONS.TFLITE_BUILTINS_INT8]
+    if variant == "full integer":
+        found.inference_input_type = found.inference_output_type = tf.int8
+    if variant == "16-bit int":
+        # The weights keep 8 bits, and operations that have no 16-bit form stay in float.
+        found.target_spec.supported_ops = [WIDE, OPTIONS.TFLITE_BUILTINS]
+        found.inference_input_type = found.inference_output_type = tf.int16
+    if "int" in variant:
+        found.representative_dataset = lambda: iter(runs)
+    return found

@@ -1,0 +1,152 @@
+"""How are the channels of a Keras model made equally large, with the same outputs?
+
+Cross-layer equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
+Correction", 2019): ReLU(s · x) is s · ReLU(x), so a layer may give its channels other sizes if the
+next layer undoes that. One scale for all channels then fits each.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+TINY = 1e-9  # a channel or weight that is none
+SAME = 1e-4  # of the largest output: what rounding may change
+FIRST = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Dense,
+    keras.layers.BatchNormalization,
+)
+NEXT = FIRST[:-1]
+# What gives s · y for s · x, each channel by itself
+BETWEEN = (
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.Flatten,
+)
+
+
+def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model | None:
+    """Return a copy of a model whose channels are equally large; None if it has no such layers.
+
+    A channel gets the size with which it and the weights that take it lose as much: the largest
+    value of the channel and its largest weight become equal, both as parts of the largest of all
+    channels. A depthwise convolution has a scale for each channel, so its weights lose nothing.
+
+    Args:
+        model: the model.
+        inputs: an array of typical samples for each of its inputs.
+
+    Raises:
+        Exception: Keras cannot copy or run the model.
+    """
+    copied = keras.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    pairs = [*_pairs(copied)]
+    if not pairs:
+        return None
+    seen = keras.Model(copied.inputs, [copied.outputs, [after.input for _, after in pairs]])
+    before, taken = seen(list(inputs), training=False)
+    for (layer, after), values in zip(pairs, taken, strict=True):
+        _rescale(layer, after, np.asarray(values))
+    for true, given in zip(before, seen(list(inputs), training=False)[0], strict=True):
+        if not np.abs(given - true).max() <= SAME * np.abs(true).max():
+            return None
+    return copied
+
+
+def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
+    """Yield layers, each with the next one that can undo what is done to its channels."""
+    takers: dict[int, list[Any]] = {}
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(_ends(layer)[0]):
+            takers.setdefault(id(tensor), []).append(layer)
+    ends = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
+    for layer in model.layers:
+        if not _is_scalable(layer):
+            continue
+        after = layer
+        while after is layer or _passes_on(after):
+            output = _ends(after)[1]
+            following = takers.get(id(output), [])
+            if id(output) in ends or len(following) != 1:
+                break
+            (after,) = following
+        else:
+            if type(after) in NEXT and _is_last_axis(after):
+                yield layer, after
+
+
+def _ends(layer: Any) -> tuple[Any, Any]:
+    """Return the symbolic inputs and outputs of a layer, empty lists if it is called twice."""
+    with contextlib.suppress(AttributeError, ValueError):
+        return layer.input, layer.output
+    return [], []
+
+
+def _is_scalable(layer: Any) -> bool:
+    """Return whether the channels of a layer's output may have other sizes."""
+    if type(layer) is keras.layers.BatchNormalization:
+        return layer.scale and layer.axis in (-1, len(layer.output.shape) - 1)
+    return type(layer) in FIRST and _is_last_axis(layer) and _is_homogeneous(layer.activation)
+
+
+def _is_last_axis(layer: Any) -> bool:
+    """Return whether a layer has its channels on the last axis."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _is_homogeneous(activation: Any) -> bool:
+    """Return whether an activation gives s · y for s · x."""
+    return activation in (keras.activations.linear, keras.activations.relu)
+
+
+def _passes_on(layer: Any) -> bool:
+    """Return whether a layer gives s · y for s · x, each channel by itself."""
+    if type(layer) is keras.layers.ReLU:
+        return layer.max_value is None and not layer.threshold
+    if type(layer) is keras.layers.Activation:
+        return _is_homogeneous(layer.activation)
+    return type(layer) in BETWEEN and _is_last_axis(layer)
+
+
+def _rescale(layer: Any, after: Any, values: np.ndarray) -> None:
+    """Make the channels between two layers equally large.
+
+    Args:
+        layer: the first layer, whose output has as many channels on its last axis.
+        after: the next one.
+        values: what it takes, samples first; behind `Flatten` the channels follow one another.
+    """
+    channels, kernel = layer.output.shape[-1], np.asarray(after.kernel)
+    by_channel = kernel.reshape(-1, channels, kernel.shape[-1])
+    size = np.abs(values).reshape(-1, channels).max(axis=0)
+    if type(after) is not keras.layers.DepthwiseConv2D:
+        size /= size.max() or 1
+        weights = np.abs(by_channel) / np.maximum(np.abs(by_channel).max(axis=(0, 1)), TINY)
+        size = np.sqrt(size / np.maximum(weights.max(axis=(0, 2)), TINY))
+    # Powers of two change no bit of the outputs.
+    scale = np.where(size > TINY, 2.0 ** np.round(np.log2(np.maximum(size, TINY))), 1.0)
+    after.kernel.assign((by_channel * scale[:, None]).reshape(kernel.shape))
+    if type(layer) is keras.layers.BatchNormalization:
+        scaled = [layer.gamma, layer.beta]
+    else:
+        scaled = [layer.kernel, layer.bias]
+    for weights in filter(lambda each: each is not None, scaled):
+        own = np.asarray(weights)
+        weights.assign((own.reshape(-1, channels) / scale).reshape(own.shape))

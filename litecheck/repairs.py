@@ -1,0 +1,295 @@
+"""What helps where integers lose much? Each cause is looked for, and what it calls for is tried."""
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from litecheck import (
+    artifacts,
+    causes,
+    converters,
+    equalizing,
+    litert,
+    models,
+    quantization,
+    rewriting,
+    samples,
+    script,
+    verdict,
+)
+from litecheck.table import Check, Refused, Tried, percent, print_note
+
+INTEGERS, PART = "full integer", "part integer"
+SOME = 16  # runs that measure a loss
+OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
+SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
+LARGER = 1.1  # times the bytes of dynamic range: a larger file of part integers is of no use
+
+
+class Measure:
+    """How far a file is off on some runs, the mean as a part of the ranges of numbers."""
+
+    def __init__(self, check: Check, given: samples.Samples) -> None:
+        """Run the float model on the first runs.
+
+        Args:
+            check: the `Check` of the model.
+            given: the samples.
+        """
+        few = given.part(0, SOME)
+        self._check, self.runs = check, few.runs
+        self.true = check.outputs(check.float32, few.runs)
+        own = verdict.ranges_of(self.true, few.ids)
+        known = check.ranges()
+        self._ranges = {name: np.maximum(own[name], known[name]) for name in known}
+
+    def __call__(self, content: bytes) -> float:
+        """Return how far a file is off."""
+        return self.of(self._check.outputs(content, self.runs))
+
+    def of(self, outputs: Sequence[dict[str, np.ndarray]]) -> float:
+        """Return how far these outputs are off."""
+        return verdict.mean_error(outputs, self.true, self._ranges)
+
+
+def repair(check: Check) -> None:
+    """Say why full integer loses much, and save what loses less.
+
+    Args:
+        check: a `Check` of which full integer is saved.
+    """
+    with script.quiet():
+        _without_outliers(check)
+        if not check.loses(INTEGERS) or _is_calibrated_otherwise(check):
+            return
+        has_float_ends = _ends_lose(check)
+        if check.has_test_set():
+            _keep_in_float(check, has_float_ends)
+
+
+def _content(check: Check) -> bytes:
+    """Return the full-integer file that was saved."""
+    with open(check.rows[INTEGERS].path, "rb") as file:
+        return file.read()
+
+
+def _tried(check: Check, variant: str, content: bytes) -> Tried | None:
+    """Return what was found of a file, or None if LiteRT refuses it."""
+    path = f"{check.model.name}{artifacts.VARIANTS[variant].suffix}"
+    with contextlib.suppress(Refused):
+        return check.tried(variant, content, path)
+    return None
+
+
+def _is_better(check: Check, found: Tried | None) -> bool:
+    """Return whether a full-integer file loses at most half of what the saved one loses."""
+    if not found or not check.has_test_set():
+        return bool(found)
+    return check.loss(found.row) <= max(1.0, check.loss(check.rows[INTEGERS]) / 2)
+
+
+def _source(check: Check) -> models.Source:
+    """Return the source of the variants of integers."""
+    return check.model.source.rewritten or check.model.source
+
+
+def _without_outliers(check: Check) -> None:
+    """Calibrate again without samples that alone set the ranges, and keep that if it is better."""
+    found = quantization.outliers([largest for _, largest in check.magnitudes])
+    if not found:
+        return
+    every = check.calibrating
+    kept = [run for run in range(len(every.runs)) if run not in found.runs]
+    rest = every.chosen(kept)
+    try:
+        content = converters.full_integer(_source(check), rest.runs)
+        measure = Measure(check, rest)
+        helps = measure(content) <= measure(_content(check)) / 2
+    except Exception:  # the converter raises many kinds; the first file stays
+        return
+    tried = _tried(check, INTEGERS, content) if helps else None
+    if not tried or not _is_better(check, tried):
+        return
+    ids = sorted(sum((every.ids[run] for run in found.runs), []))
+    one = len(ids) == 1
+    print_note(
+        f"{_named(ids)} {'sets' if one else 'set'} the largest value in {found.tensors:,} of"
+        f" {found.of:,} tensors, {found.times:.2g} times the next one's"
+    )
+    check.calibrating = rest
+    check.magnitudes = [(name, largest[kept]) for name, largest in check.magnitudes]
+    row = tried.row._replace(note=f"calibrated without {_named(ids)}")
+    check.keep(tried._replace(row=row))
+    print_note(f"to leave {'it' if one else 'them'} out for good: {_leaving_out(every, ids)}")
+
+
+def _named(ids: Sequence[int]) -> str:
+    """Return samples in words."""
+    if len(ids) == 1:
+        return f"sample {ids[0]}"
+    return f"samples {', '.join(map(str, ids[:-1]))} and {ids[-1]}"
+
+
+def _leaving_out(given: samples.Samples, ids: Sequence[int]) -> str:
+    """Return how to leave samples out of those that are given."""
+    file, numbers = given.source or "", list(ids)
+    if not file.endswith((".npy", ".npz")):
+        return f"samples=np.delete(x, {numbers}, axis=0)"
+    code = f"import numpy as np; x = np.load({file!r});"
+    if file.endswith(".npy"):
+        code += f" np.save({file!r}, np.delete(x, {numbers}, axis=0))"
+    else:
+        code += f" np.savez({file!r}, **{{k: np.delete(x[k], {numbers}, axis=0) for k in x}})"
+    return script.joined(["python", "-c", code])
+
+
+def _is_calibrated_otherwise(check: Check) -> bool:
+    """Return whether only samples that do not calibrate lose much, and say so."""
+    others = check.others()
+    if not others.runs:
+        return False
+    content = _content(check)
+    own, other = (Measure(check, each)(content) for each in (check.calibrating, others))
+    if own * OTHERS >= other:
+        return False
+    count = check.calibrating.size()
+    print_note(
+        f"its mean error is {percent(own)} of the range on the {count:,}"
+        f" {'sample' if count == 1 else 'samples'} that calibrated, {percent(other)} on others"
+    )
+    print_note(
+        f"give more samples, of all kinds that it will meet: {models.samples_of(check.model)}"
+    )
+    return True
+
+
+def _ends_lose(check: Check) -> bool:
+    """Return whether most of the loss is that of inputs and outputs alone, and say of which."""
+    content = _content(check)
+    measure, runner = Measure(check, check.calibrating), litert.Runner(content)
+    whole = measure(content)
+
+    def loss(names: Collection[str]) -> float:
+        """Return what the float model loses if these inputs and outputs are rounded to integers."""
+
+        def rounded(tensors: Mapping[str, litert.Tensor], arrays: samples.Arrays) -> samples.Arrays:
+            return {
+                name: litert.dequantize(litert.quantize(array, tensors[name]), tensors[name])
+                if name in names
+                else array
+                for name, array in arrays.items()
+            }
+
+        runs = [rounded(runner.inputs, run) for run in measure.runs]
+        outputs = check.outputs(check.float32, runs)
+        return measure.of([rounded(runner.outputs, each) for each in outputs])
+
+    ends = [
+        (kind, name)
+        for kind, tensors in [("input", runner.inputs), ("output", runner.outputs)]
+        for name, tensor in tensors.items()
+        if tensor["quantization"][0]
+    ]
+    if loss([name for _, name in ends]) < whole / 2:
+        return False
+    for kind, name in ends:
+        alone = loss([name])
+        if alone < whole / 4:
+            continue
+        numbers = np.prod((runner.inputs | runner.outputs)[name]["shape"][1:])
+        print_note(
+            f"{kind} {name} alone loses {percent(alone)} of the range, of {percent(whole)}:"
+            + (
+                " one scale must fit all that is in it. Split it, or scale outside the model"
+                if numbers > 1
+                else " 256 steps are too few for it"
+            )
+        )
+    return True
+
+
+def _keep_in_float(check: Check, has_float_ends: bool) -> None:
+    """Look for the operations that lose it, and keep the file in which few stay in float."""
+    source, runs = _source(check), check.calibrating.runs
+    try:
+        with script.doing("calibrating"):
+            files = quantization.PartInteger(converters.converter(source, PART, runs), runs)
+        files.has_float_ends = has_float_ends
+        measure = Measure(check, check.calibrating)
+    except Exception as error:
+        print_note(f"which operation loses it is not known: {causes.refusal(error)}")
+        return
+
+    def file(floats: Collection[str]) -> bytes:
+        content = files.file(floats)
+        return rewriting.with_sound_states(content) or content
+
+    def loss(floats: Collection[str]) -> float:
+        with contextlib.suppress(Exception):
+            return measure(file(floats))
+        return np.inf
+
+    found = quantization.ranked(files.operations, loss, source.layers)
+    check.operations = found.operations
+    _print_ranking(found, loss([]))
+    if found.floats is None:
+        return
+    is_spread = len(found.floats) > SPREAD * found.of
+    if is_spread and _equalized(check):
+        return
+    tried = _tried(check, PART, file(found.floats))
+    if tried and check.loss(tried.row) <= 1:
+        _keep_if_small(check, tried)
+    elif is_spread or not _equalized(check):
+        print_note(
+            "the loss is spread over the model: train it with quantization"
+            " (tf.quantization.fake_quant_with_min_max_vars behind its layers)"
+        )
+
+
+def _print_ranking(found: quantization.Ranking, whole: float) -> None:
+    """Print the costliest operations."""
+    tried, of = len(found.operations), found.of
+    words = f"{tried:,} of {of:,} operations" if tried < of else f"{of:,} operations"
+    print_note(f"mean error if one of {words} alone is quantized, of {percent(whole)} for all:")
+    for operation in found.operations[:4]:
+        print_note(f"{percent(operation.loss):>7} {operation}")
+
+
+def _keep_if_small(check: Check, tried: Tried) -> None:
+    """Keep a file of part integers, unless dynamic range serves as well with fewer bytes."""
+    dynamic = check.rows.get("dynamic range")
+    if not dynamic or check.loses(dynamic.variant) or tried.row.bytes <= LARGER * dynamic.bytes:
+        check.keep(tried)
+        return
+    floats, of = tried.measured.inside.floats()
+    print_note(
+        f"with {floats:,} of {of:,} operations in float it loses no more than can be spared, in"
+        f" {tried.row.bytes:,} bytes: dynamic range is smaller"
+    )
+
+
+def _equalized(check: Check) -> bool:
+    """Make channels equally large where the model is an archive; keep that if it is better."""
+    reference = check.model.reference
+    if not isinstance(reference, models.KerasReference):
+        return False
+    runs = check.calibrating.runs
+    tried = None
+    with contextlib.suppress(Exception):  # some models cannot be copied or joined
+        joined = samples.joined(runs)
+        model = equalizing.equalized(reference.keras(), [joined[name] for name in runs[0]])
+        if model is not None:
+            path, name = check.model.path, check.model.name
+            shapes = {each: input.shape for each, input in check.model.source.inputs.items()}
+            source = models.keras_source(model, path, name, shapes, loops=False)
+            try:
+                tried = _tried(check, INTEGERS, converters.full_integer(source, runs))
+            finally:
+                source.discard()
+    if not tried or not _is_better(check, tried):
+        return False
+    note = "channels were made equally large (cross-layer equalization), with the same outputs"
+    check.keep(tried._replace(row=tried.row._replace(note=note)))
+    return True
