@@ -69,9 +69,7 @@ def convert(
             _add(check, variant, progress)
         if float_ends:
             _add(check, f"{INTEGERS}, float ends", progress)
-        if check.loses(INTEGERS):
-            _repair(check, progress)
-        if check.loses(INTEGERS) and PART not in check.rows:
+        if check.loses(INTEGERS) and not _repair(check, progress):
             _add(check, SLOW, progress)
     finally:
         for source in sources:  # not only when the `Check` is gone, which a notebook keeps
@@ -161,17 +159,18 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
     progress.end(variant, row.sha256 if row else None, check.left_out.get(variant, ("", ""))[1])
 
 
-def _repair(check: Check, progress: rescue.Progress) -> None:
-    """Look for what full integer loses, unless a process that died has done so."""
+def _repair(check: Check, progress: rescue.Progress) -> bool:
+    """Look for what full integer loses, unless a process that died has; return whether it helps."""
     if not progress.is_new(PART):
         if PART in progress.saved or progress.left_out[PART]:
             _add(check, PART, progress)
-        return
+        return PART in check.rows
     progress.begin(PART)
-    repairs.repair(check)
+    is_repaired = repairs.repair(check)
     progress.end(INTEGERS, check.rows[INTEGERS].sha256, "")
     part = check.rows.get(PART)
     progress.end(PART, part.sha256 if part else None, "")
+    return is_repaired
 
 
 def _convert(check: Check, variant: str, path: str) -> None:

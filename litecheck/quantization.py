@@ -16,6 +16,7 @@ FAR = 3.0  # times the next largest value: more than a bit and a half is lost to
 FEWEST = 5  # samples that calibrate, to call one of them an outlier
 SECONDS = 60  # of trying operations
 BACK = 0.9  # of the loss that operations in float are to bring back
+NAMELESS = r"PartitionedCall|^tfl\."  # names that the converter gives
 WEIGHTED = r"convolution|depthwise|MatMul|Tensordot|einsum|conv2d_transpose|lookup|gather"
 
 
@@ -166,7 +167,7 @@ def _layer_of(name: str, layers: Collection[str], is_numbered: bool) -> str:
             for known in [_bare(scope), scope] if is_numbered else [scope]:
                 if known in layers:
                     return known
-    scopes = [scope for scope in parts[0].split("/") if "PartitionedCall" not in scope]
+    scopes = [scope for scope in parts[0].split("/") if not re.search(NAMELESS, scope)]
     inner = scopes[1:] or scopes  # the first is the model
     return "".join(inner[-2:-1] or inner)
 

@@ -1,6 +1,8 @@
 """What helps where integers lose much? Each cause is looked for, and what it calls for is tried."""
 
 import contextlib
+import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -24,7 +26,7 @@ INTEGERS, PART = "full integer", "part integer"
 SOME = 16  # runs that measure a loss
 OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
 SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
-LARGER = 1.1  # times the bytes of dynamic range: a larger file of part integers is of no use
+LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or these bytes beside them
 
 
 class Measure:
@@ -53,19 +55,24 @@ class Measure:
         return verdict.mean_error(outputs, self.true, self._ranges)
 
 
-def repair(check: Check) -> None:
+def repair(check: Check) -> bool:
     """Say why full integer loses much, and save what loses less.
 
     Args:
         check: a `Check` of which full integer is saved.
+
+    Returns:
+        Whether there is a file of integers now that loses little.
     """
     with script.quiet():
-        _without_outliers(check)
-        if not check.loses(INTEGERS) or _is_calibrated_otherwise(check):
-            return
+        if _without_outliers(check) and not (check.has_test_set() and check.loses(INTEGERS)):
+            return True
+        if _is_calibrated_otherwise(check):
+            return False
         has_float_ends = _ends_lose(check)
         if check.has_test_set():
             _keep_in_float(check, has_float_ends)
+    return PART in check.rows or not check.loses(INTEGERS)
 
 
 def _content(check: Check) -> bytes:
@@ -94,11 +101,11 @@ def _source(check: Check) -> models.Source:
     return check.model.source.rewritten or check.model.source
 
 
-def _without_outliers(check: Check) -> None:
+def _without_outliers(check: Check) -> bool:
     """Calibrate again without samples that alone set the ranges, and keep that if it is better."""
     found = quantization.outliers([largest for _, largest in check.magnitudes])
     if not found:
-        return
+        return False
     every = check.calibrating
     kept = [run for run in range(len(every.runs)) if run not in found.runs]
     rest = every.chosen(kept)
@@ -107,10 +114,10 @@ def _without_outliers(check: Check) -> None:
         measure = Measure(check, rest)
         helps = measure(content) <= measure(_content(check)) / 2
     except Exception:  # the converter raises many kinds; the first file stays
-        return
+        return False
     tried = _tried(check, INTEGERS, content) if helps else None
     if not tried or not _is_better(check, tried):
-        return
+        return False
     ids = sorted(sum((every.ids[run] for run in found.runs), []))
     one = len(ids) == 1
     print_note(
@@ -122,6 +129,7 @@ def _without_outliers(check: Check) -> None:
     row = tried.row._replace(note=f"calibrated without {_named(ids)}")
     check.keep(tried._replace(row=row))
     print_note(f"to leave {'it' if one else 'them'} out for good: {_leaving_out(every, ids)}")
+    return True
 
 
 def _named(ids: Sequence[int]) -> str:
@@ -134,13 +142,14 @@ def _named(ids: Sequence[int]) -> str:
 def _leaving_out(given: samples.Samples, ids: Sequence[int]) -> str:
     """Return how to leave samples out of those that are given."""
     file, numbers = given.source or "", list(ids)
+    name = repr(file) if os.name == "nt" else json.dumps(file)  # for `script.joined`'s quotes
     if not file.endswith((".npy", ".npz")):
         return f"samples=np.delete(x, {numbers}, axis=0)"
-    code = f"import numpy as np; x = np.load({file!r});"
+    code = f"import numpy as np; x = np.load({name});"
     if file.endswith(".npy"):
-        code += f" np.save({file!r}, np.delete(x, {numbers}, axis=0))"
+        code += f" np.save({name}, np.delete(x, {numbers}, axis=0))"
     else:
-        code += f" np.savez({file!r}, **{{k: np.delete(x[k], {numbers}, axis=0) for k in x}})"
+        code += f" np.savez({name}, **{{k: np.delete(x[k], {numbers}, axis=0) for k in x}})"
     return script.joined(["python", "-c", code])
 
 
@@ -198,14 +207,9 @@ def _ends_lose(check: Check) -> bool:
         if alone < whole / 4:
             continue
         numbers = np.prod((runner.inputs | runner.outputs)[name]["shape"][1:])
-        print_note(
-            f"{kind} {name} alone loses {percent(alone)} of the range, of {percent(whole)}:"
-            + (
-                " one scale must fit all that is in it. Split it, or scale outside the model"
-                if numbers > 1
-                else " 256 steps are too few for it"
-            )
-        )
+        print_note(f"{kind} {name} alone loses {percent(alone)} of the range, all {percent(whole)}")
+        if numbers > 1:
+            print_note("one scale must fit all that is in it: split it, or scale outside the model")
     return True
 
 
@@ -241,33 +245,41 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
     tried = _tried(check, PART, file(found.floats))
     if tried and check.loss(tried.row) <= 1:
         _keep_if_small(check, tried)
-    elif is_spread or not _equalized(check):
-        print_note(
-            "the loss is spread over the model: train it with quantization"
-            " (tf.quantization.fake_quant_with_min_max_vars behind its layers)"
-        )
+        return
+    if tried:
+        metrics = ", ".join(check.texts(tried.row))
+        count = f"{len(found.floats):,} of {found.of:,}"
+        print_note(f"with {count} operations in float it still loses too much: {metrics}")
+    if is_spread or not _equalized(check):
+        print_note("what is left is training with quantization, with fake_quant_with_min_max_vars")
 
 
 def _print_ranking(found: quantization.Ranking, whole: float) -> None:
     """Print the costliest operations."""
-    tried, of = len(found.operations), found.of
-    words = f"{tried:,} of {of:,} operations" if tried < of else f"{of:,} operations"
-    print_note(f"mean error if one of {words} alone is quantized, of {percent(whole)} for all:")
+    tried = f"{len(found.operations):,}"
+    words = (
+        f"{tried} operations" if len(found.operations) == found.of else f"{tried} of {found.of:,}"
+    )
+    print_note(
+        f"of {words}, these lose most if quantized alone (mean error, all {percent(whole)}):"
+    )
     for operation in found.operations[:4]:
-        print_note(f"{percent(operation.loss):>7} {operation}")
+        print_note(f"  {percent(operation.loss):>7}  {operation}")
 
 
 def _keep_if_small(check: Check, tried: Tried) -> None:
     """Keep a file of part integers, unless dynamic range serves as well with fewer bytes."""
     dynamic = check.rows.get("dynamic range")
-    if not dynamic or check.loses(dynamic.variant) or tried.row.bytes <= LARGER * dynamic.bytes:
+    most = np.inf
+    if dynamic and not check.loses(dynamic.variant):
+        most = max(LARGER * dynamic.bytes, dynamic.bytes + BESIDE)
+    if tried.row.bytes <= most:
         check.keep(tried)
         return
     floats, of = tried.measured.inside.floats()
-    print_note(
-        f"with {floats:,} of {of:,} operations in float it loses no more than can be spared, in"
-        f" {tried.row.bytes:,} bytes: dynamic range is smaller"
-    )
+    size = f"{tried.row.bytes:,} bytes"
+    print_note(f"with {floats:,} of {of:,} operations in float it loses little, in {size}:")
+    print_note("not written, because dynamic range is smaller")
 
 
 def _equalized(check: Check) -> bool:

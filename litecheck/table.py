@@ -48,6 +48,7 @@ class Row(NamedTuple):
         dtypes: of its inputs and outputs, as "int8/float32".
         error: the largest absolute error over all samples.
         of_range: the largest error as a part of its component's range.
+        mean_error: the mean of all errors, as parts of these ranges.
         seconds: the median time of a run here.
         metrics: its accuracy or mean error on the test set, by outputs; empty without one.
         verdict: "verified", "measured" or "cannot be judged".
@@ -65,6 +66,7 @@ class Row(NamedTuple):
     dtypes: str
     error: float
     of_range: float
+    mean_error: float
     seconds: float
     metrics: dict[str, float]
     verdict: str
@@ -457,6 +459,7 @@ class Check:
             litert.dtypes(measured.runner.inputs, measured.runner.outputs),
             same.error,
             same.of_range,
+            verdict.mean_error(measured.outputs, self._outputs, self._expected.ranges),
             measured.seconds,
             measured.metrics,
             words,
@@ -510,18 +513,20 @@ class Check:
     def loss(self, row: Row) -> float:
         """Return what a variant loses, in parts of what can be spared: more than 1 is too much.
 
-        A mean error over numbers of very different ranges says nothing of the small ones, so their
-        largest error counts as well.
+        A mean error over numbers of very different ranges says nothing of the small ones: there the
+        mean of their errors as parts of their ranges counts as well.
         """
         losses = [
             (self.metrics[name] - metric) / SPARED
             if self._tasks[name].kind == "accuracy"
-            else (metric / self.metrics[name] - 1) / SPARED
+            else (metric - self.metrics[name]) / max(SPARED * self.metrics[name], verdict.TINY)
             for name, metric in row.metrics.items()
         ]
         kinds = {task.kind for task in self._tasks.values()}
-        if not kinds or ("mean_error" in kinds and self._expected.mixtures()):
+        if not kinds:
             losses.append(row.of_range / LOUD)
+        if "mean_error" in kinds and self._expected.mixtures():
+            losses.append(row.mean_error / SPARED)
         return float(np.round(np.max(losses), 9))
 
     def ranges(self) -> dict[str, np.ndarray]:
@@ -566,7 +571,7 @@ class Check:
 
     def _cells(self, row: Row) -> list[str]:
         """Return the texts of a row."""
-        metrics = self._texts(row)[:1]
+        metrics = self.texts(row)[:1]
         is_random = row.variant == FIRST and not self._samples.source
         words = " on random inputs" if is_random else ""
         if row.same_class and row.verdict != "verified":
@@ -583,7 +588,7 @@ class Check:
             row.verdict + words,
         ]
 
-    def _texts(self, row: Row) -> list[str]:
+    def texts(self, row: Row) -> list[str]:
         """Return a row's metrics in words."""
         return [
             accuracy.text(self._tasks[name].kind, metric) for name, metric in row.metrics.items()
@@ -619,7 +624,7 @@ class Check:
                 notes += self._expected.mixtures()
             if outside := self._outside(measured):
                 count = f"{outside:,} of {self._samples.size():,}"
-                notes.append(f"it is of samples outside of what was calibrated: {count} are")
+                notes.append(f"samples outside the calibrated range err most: {count}")
         floats, of = measured.inside.floats()
         if "int" in row.variant and floats:
             notes.append(
@@ -630,7 +635,7 @@ class Check:
         if row.note:
             notes.append(row.note)
         if len(row.metrics) > 1:
-            pairs = zip(row.metrics, self._texts(row), strict=True)
+            pairs = zip(row.metrics, self.texts(row), strict=True)
             notes.append(", ".join(f"{name} {text}" for name, text in pairs))
         for note in notes:
             print_note(note)
