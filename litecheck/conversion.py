@@ -67,9 +67,10 @@ def convert(
             check = _with_fixed_sizes(check, error, opened, checked, progress)
         for variant in ("float16", "dynamic range", INTEGERS):
             _add(check, variant, progress)
+        is_lossy = check.loses(INTEGERS) and not _repair(check, progress)
         if float_ends:
             _add(check, f"{INTEGERS}, float ends", progress)
-        if check.loses(INTEGERS) and not _repair(check, progress):
+        if is_lossy:
             _add(check, SLOW, progress)
     finally:
         for source in sources:  # not only when the `Check` is gone, which a notebook keeps
@@ -78,7 +79,8 @@ def convert(
     check.save()
     from litecheck import pictures
 
-    pictures.save(pictures.compared(check.columns()), f"{check.model.name}.variants.png")
+    figure = pictures.compared(check.columns(), check.costliest())
+    pictures.save(figure, f"{check.model.name}.variants.png")
     return check
 
 
@@ -161,8 +163,8 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
 
 def _repair(check: Check, progress: rescue.Progress) -> bool:
     """Look for what full integer loses, unless a process that died has; return whether it helps."""
-    if not progress.is_new(PART):
-        if PART in progress.saved or progress.left_out[PART]:
+    if PART in progress.saved or PART in progress.left_out:
+        if progress.left_out.get(PART) != "":
             _add(check, PART, progress)
         return PART in check.rows
     progress.begin(PART)

@@ -138,25 +138,44 @@ def steps(tensor: inside.Tensor, x: float) -> Figure:
     return figure
 
 
-def compared(columns: Mapping[str, Mapping[str, tuple[float, str]]]) -> Figure:
+def compared(
+    columns: Mapping[str, Mapping[str, tuple[float, str]]],
+    operations: Sequence[tuple[str, float, str]] = (),
+) -> Figure:
     """Draw what each variant costs: a panel of bars for each figure, one bar for a variant.
 
     Args:
         columns: a dict from the panels' titles to dicts from variants to a number and its text.
+        operations: names of operations, what each loses, and the text of that: one panel more, if
+            there are any.
     """
-    figure = _figure(3.4 * len(columns), 2.9)
-    axes = figure.subplots(1, len(columns), sharey=True)
-    for each, (title, values) in zip(np.atleast_1d(axes), columns.items(), strict=True):
-        numbers = [number for number, _ in values.values()]
-        colors = [COLORS[variant] for variant in values]
-        each.barh(list(values), numbers, color=colors)
-        most = max(filter(np.isfinite, numbers), default=0) or 1
-        for variant, (number, text) in values.items():
-            each.text(number if np.isfinite(number) else 0, variant, f" {text}", va="center")
-        each.set(title=title, xlim=(0, 1.5 * most), xticks=[])
-        each.spines[["top", "right", "bottom"]].set_visible(False)
-    each.invert_yaxis()  # all share it
+    widths = [1.0] * len(columns) + ([1.4] if operations else [])
+    figure = _figure(3.4 * sum(widths), 2.9)
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    for each, (title, values) in zip(axes, columns.items(), strict=False):
+        bars = [(variant, *value) for variant, value in values.items()]
+        _bars(each, title, bars, [COLORS[variant] for variant in values])
+        if each is not axes[0]:
+            each.set_yticklabels([])
+    if operations:
+        title = "mean error, of range, if quantized alone"
+        _bars(axes[-1], title, operations, [COLORS["full integer"]] * len(operations))
     return figure
+
+
+def _bars(
+    axes: Any, title: str, bars: Sequence[tuple[str, float, str]], colors: Sequence[str]
+) -> None:
+    """Draw bars, each with its name and its text, the first on top."""
+    numbers = [number for _, number, _ in bars]
+    axes.barh(range(len(bars)), numbers, color=colors)
+    axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    for place, (_, number, text) in enumerate(bars):
+        axes.text(number if np.isfinite(number) else 0, place, f" {text}", va="center")
+    most = max(filter(np.isfinite, numbers), default=0) or 1
+    axes.set(title=title, xlim=(0, 1.5 * most), xticks=[])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.invert_yaxis()
 
 
 def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digraph:

@@ -25,6 +25,7 @@ from litecheck.table import Check, Refused, Tried, percent, print_note
 INTEGERS, PART = "full integer", "part integer"
 SOME = 16  # runs that measure a loss
 OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
+UNLIKE = 4.0  # times: ranges of numbers that one scale does not fit
 SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
 LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or these bytes beside them
 
@@ -40,7 +41,7 @@ class Measure:
             given: the samples.
         """
         few = given.part(0, SOME)
-        self._check, self.runs = check, few.runs
+        self._check, self.runs, self.ids = check, few.runs, few.ids
         self.true = check.outputs(check.float32, few.runs)
         own = verdict.ranges_of(self.true, few.ids)
         known = check.ranges()
@@ -206,10 +207,15 @@ def _ends_lose(check: Check) -> bool:
         alone = loss([name])
         if alone < whole / 4:
             continue
-        numbers = np.prod((runner.inputs | runner.outputs)[name]["shape"][1:])
+        arrays = measure.runs if kind == "input" else measure.true
         print_note(f"{kind} {name} alone loses {percent(alone)} of the range, all {percent(whole)}")
-        if numbers > 1:
+        ranges = verdict.ranges_of([{name: run[name]} for run in arrays], measure.ids)[name]
+        if ranges.max(initial=0) > UNLIKE * ranges.min(initial=np.inf):
             print_note("one scale must fit all that is in it: split it, or scale outside the model")
+        else:
+            print_note(
+                "it varies by too little for 256 steps from its lowest to its highest number"
+            )
     return True
 
 

@@ -704,6 +704,13 @@ class Check:
             }
         return columns
 
+    def costliest(self) -> list[tuple[str, float, str]]:
+        """Return which operations lose most and how much, for a picture: `pictures.compared`."""
+        return [
+            (f"{each.kind}\n{each.layer}".strip(), each.loss, percent(each.loss))
+            for each in self.operations[:4]
+        ]
+
     def advice(self) -> str:
         """Return what the test set says in a sentence or two, or how to give one."""
         if not self._tasks:
@@ -717,7 +724,8 @@ class Check:
         """Return that dynamic range is as good as it must be, where full integer is not; or ""."""
         if not self.loses("full integer") or "dynamic range" not in self.rows:
             return ""
-        if self.loses("dynamic range"):
+        is_smaller = self.rows["dynamic range"].bytes < self.rows[FIRST].bytes
+        if self.loses("dynamic range") or not is_smaller:
             return ""
         return "Dynamic range needs no repair: take it, unless the chip has integers only"
 
@@ -768,39 +776,52 @@ class Check:
         file, digest = model.identity
         source = given.source if given.source and os.path.exists(given.source) else None
         thresholds = {n: t.threshold for n, t in self._tasks.items() if t.threshold is not None}
-        return {
-            "model": {
-                "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
-                "file": file and artifacts.relative(file, name),
-                "sha256": digest,
-                "signature": model.source.signature,
-                "options": list(model.options),
-            },
-            "compared_with": model.reference.words,
-            "samples": {
-                "file": source and artifacts.relative(source, name),
-                "of": given.total,
-                "compared": given.size(),
-                "calibrated": self.calibrating.size(),
-            },
-            "original": self._named(self.metrics)
-            | ({"threshold": thresholds} if thresholds else {}),
-            "versions": {
-                package: importlib.metadata.version(package)
-                for package in ("tensorflow", "keras", "ai-edge-litert")
-            },
-            "variants": self._variants(),
-            "ranges": record.pack(self._expected.ranges),
-            "runs": [
-                record.run(
-                    given.runs[index],
-                    self._outputs[index],
-                    {variant: of[place] for variant, of in self._tolerances.items()},
-                    self._expected.others[index],
-                )
-                for place, index in enumerate(self._recorded)
-            ],
-        }
+        return (
+            {
+                "model": {
+                    "path": artifacts.relative(model.path, name)
+                    if file
+                    else os.path.basename(name),
+                    "file": file and artifacts.relative(file, name),
+                    "sha256": digest,
+                    "signature": model.source.signature,
+                    "options": list(model.options),
+                },
+                "compared_with": model.reference.words,
+                "samples": {
+                    "file": source and artifacts.relative(source, name),
+                    "of": given.total,
+                    "compared": given.size(),
+                    "calibrated": self.calibrating.size(),
+                },
+                "original": self._named(self.metrics)
+                | ({"threshold": thresholds} if thresholds else {}),
+                "versions": {
+                    package: importlib.metadata.version(package)
+                    for package in ("tensorflow", "keras", "ai-edge-litert")
+                },
+                "variants": self._variants(),
+            }
+            | self._losses()
+            | {
+                "ranges": record.pack(self._expected.ranges),
+                "runs": [
+                    record.run(
+                        given.runs[index],
+                        self._outputs[index],
+                        {variant: of[place] for variant, of in self._tolerances.items()},
+                        self._expected.others[index],
+                    )
+                    for place, index in enumerate(self._recorded)
+                ],
+            }
+        )
+
+    def _losses(self) -> dict[str, Any]:
+        """Return what the record says of operations, if it was looked for what loses."""
+        if not self.operations:
+            return {}
+        return {"operations": [each._asdict() for each in self.operations]}
 
     def _variants(self) -> dict[str, dict[str, Any]]:
         """Return what the record says of each variant."""
