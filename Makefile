@@ -85,7 +85,7 @@ $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
 	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
 	.venv/bin/python browser/colors.py >$@.new/variants.js
-	.venv/bin/litecheck convert '$(model)' --batch 1 --loops --output $@.new/model
+	.venv/bin/litecheck convert '$(model)' --batch 1 --loops --float-ends --output $@.new/model
 	rm $@.new/*.png
 	rm -rf $@
 	mv $@.new $@

@@ -52,7 +52,13 @@ const WORDS = {
     selected: "Selected: copy it.",
   },
   ko: {
-    names: { "dynamic range": "동적 범위", "full integer": "전체 정수", "16-bit int": "16비트 정수" },
+    names: {
+      "dynamic range": "동적 범위",
+      "full integer": "전체 정수",
+      "full integer, float ends": "전체 정수, 실수 입출력",
+      "part integer": "부분 정수",
+      "16-bit int": "16비트 정수",
+    },
     title: (name) => `이 기기에서 실행하는 ${name}`,
     intro: (name) =>
       `${name}의 .tflite 파일을 브라우저가 LiteRT.js로 실행하고, 학습한 모델의 출력과 비교합니다.` +
