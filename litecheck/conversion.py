@@ -67,7 +67,7 @@ def convert(
             check = _with_fixed_sizes(check, error, opened, checked, progress)
         for variant in ("float16", "dynamic range", INTEGERS):
             _add(check, variant, progress)
-        is_lossy = check.loses(INTEGERS) and not _repair(check, progress)
+        is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
             _add(check, f"{INTEGERS}, float ends", progress)
         if is_lossy:
@@ -162,11 +162,14 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
 
 
 def _repair(check: Check, progress: rescue.Progress) -> bool:
-    """Look for what full integer loses, unless a process that died has; return whether it helps."""
+    """Look for what full integer loses, unless a process that died has; return whether it helps.
+
+    It helps, too, where nothing is lost.
+    """
     if PART in progress.saved or PART in progress.left_out:
         if progress.left_out.get(PART) != "":
             _add(check, PART, progress)
-        return PART in check.rows
+        return PART in check.rows or not check.loses(INTEGERS)
     progress.begin(PART)
     is_repaired = repairs.repair(check)
     progress.end(INTEGERS, check.rows[INTEGERS].sha256, "")

@@ -150,7 +150,8 @@ def layers_of(names: Collection[str], layers: Collection[str]) -> dict[str, str]
         A dict from names to those of layers, or of the last scope; "" where there is none.
     """
     scopes = {scope for name in names for part in name.split(";") for scope in part.split("/")}
-    is_numbered = not any(s in layers and _bare(s) not in layers for s in scopes)
+    unlike = {scope for scope in scopes if _bare(scope) == scope or _bare(scope) not in layers}
+    is_numbered = unlike.isdisjoint(layers)
     return {name: _layer_of(name, layers, is_numbered) for name in names}
 
 
@@ -164,7 +165,7 @@ def _layer_of(name: str, layers: Collection[str], is_numbered: bool) -> str:
     parts = sorted(name.split(";"), key=lambda part: not re.search(WEIGHTED, part))
     for part in parts:
         for scope in part.split("/")[::-1]:
-            for known in [_bare(scope), scope] if is_numbered else [scope]:
+            for known in [_bare(scope), scope] if is_numbered else [scope, _bare(scope)]:
                 if known in layers:
                     return known
     scopes = [scope for scope in parts[0].split("/") if not re.search(NAMELESS, scope)]

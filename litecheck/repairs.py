@@ -20,7 +20,7 @@ from litecheck import (
     script,
     verdict,
 )
-from litecheck.table import Check, Refused, Tried, percent, print_note
+from litecheck.table import SPARED, Check, Refused, Tried, percent, print_note
 
 INTEGERS, PART = "full integer", "part integer"
 SOME = 16  # runs that measure a loss
@@ -43,9 +43,10 @@ class Measure:
         few = given.part(0, SOME)
         self._check, self.runs, self.ids = check, few.runs, few.ids
         self.true = check.outputs(check.float32, few.runs)
-        own = verdict.ranges_of(self.true, few.ids)
-        known = check.ranges()
-        self._ranges = {name: np.maximum(own[name], known[name]) for name in known}
+        self._ranges = verdict.ranges_of(self.true, few.ids)
+        if check.has_test_set():
+            known = check.ranges()
+            self._ranges = {name: np.maximum(known[name], self._ranges[name]) for name in known}
 
     def __call__(self, content: bytes) -> float:
         """Return how far a file is off."""
@@ -66,7 +67,11 @@ def repair(check: Check) -> bool:
         Whether there is a file of integers now that loses little.
     """
     with script.quiet():
+        if check.has_test_set() and not check.loses(INTEGERS):
+            return True
         if _without_outliers(check) and not (check.has_test_set() and check.loses(INTEGERS)):
+            return True
+        if not check.loses(INTEGERS):
             return True
         if _is_calibrated_otherwise(check):
             return False
@@ -103,17 +108,24 @@ def _source(check: Check) -> models.Source:
 
 
 def _without_outliers(check: Check) -> bool:
-    """Calibrate again without samples that alone set the ranges, and keep that if it is better."""
+    """Calibrate again without samples that alone set the ranges, and keep that if it is better.
+
+    Without a test set such a sample is compared as well, and sets the ranges of outputs: then the
+    error of the others counts.
+    """
     found = quantization.outliers([largest for _, largest in check.magnitudes])
     if not found:
         return False
     every = check.calibrating
     kept = [run for run in range(len(every.runs)) if run not in found.runs]
     rest = every.chosen(kept)
+    measure = Measure(check, rest)
+    before = measure(_content(check))
+    if before <= SPARED and not check.loses(INTEGERS):
+        return False
     try:
         content = converters.full_integer(_source(check), rest.runs)
-        measure = Measure(check, rest)
-        helps = measure(content) <= measure(_content(check)) / 2
+        helps = measure(content) <= before / 2
     except Exception:  # the converter raises many kinds; the first file stays
         return False
     tried = _tried(check, INTEGERS, content) if helps else None
@@ -240,7 +252,7 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
             return measure(file(floats))
         return np.inf
 
-    found = quantization.ranked(files.operations, loss, source.layers)
+    found = quantization.ranked(files.operations, loss, check.model.source.layers)
     check.operations = found.operations
     _print_ranking(found, loss([]))
     if found.floats is None:

@@ -30,6 +30,7 @@ from litecheck.samples import Given, Samples, Test, at_random, for_calibration, 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
 SUSPECTS = 10  # runs that are furthest off: rounding is measured in these first
+OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped by much
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
@@ -641,33 +642,32 @@ class Check:
             print_note(note)
 
     def _outside(self, measured: Measured) -> int:
-        """Return how many samples are outside of what a file of integers holds, if they err most.
+        """Return how many samples are far outside of what integers hold, if they err most.
 
         That is, if the largest of their mean errors is at least twice that of all others.
         """
         ends = [
-            (runs, name, litert.random_range(tensor), tensor["quantization"][0])
-            for runs, tensors in [
-                (self._samples.runs, measured.runner.inputs),
-                (self._outputs, measured.runner.outputs),
-            ]
+            (side, name, low - OUTSIDE * (high - low), high + OUTSIDE * (high - low))
+            for side, tensors in enumerate([measured.runner.inputs, measured.runner.outputs])
             for name, tensor in tensors.items()
             if tensor["quantization"][0]
+            for low, high in [litert.random_range(tensor)]
         ]
         outside, within = dict[int, float](), [0.0]
         for index, (given, true) in enumerate(zip(measured.outputs, self._outputs, strict=False)):
-            error = verdict.mean_error([given], [true], self.ranges())
-            if any(
-                runs[index][name].min(initial=0) < low - step
-                or runs[index][name].max(initial=0) > high + step
-                for runs, name, (low, high), step in ends
-            ):
-                outside[index] = error
-            else:
-                within.append(error)
-        if max(outside.values(), default=0.0) < 2 * max(within):
-            return 0
-        return self._samples.chosen(list(outside)).size()
+            ids = self._samples.ids[index]
+            sides = self._samples.runs[index], true, given
+            parts = verdict.apart(sides, len(ids)) if len(ids) > 1 else [sides]
+            for sample, part in zip(ids, parts, strict=False):
+                error = verdict.mean_error([part[2]], [part[1]], self.ranges())
+                if any(
+                    part[side][name].min(initial=0) < low or part[side][name].max(initial=0) > high
+                    for side, name, low, high in ends
+                ):
+                    outside[sample] = error
+                elif sample not in outside:
+                    within.append(error)
+        return len(outside) if max(outside.values(), default=0.0) >= 2 * max(within) else 0
 
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""

@@ -384,6 +384,21 @@ def ranges_of(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[s
     }
 
 
+def apart(sides: Sequence[Arrays], count: int) -> list[tuple[dict[str, np.ndarray], ...]]:
+    """Return a run of several samples as one of each, or as one of all if arrays have others.
+
+    Args:
+        sides: dicts of arrays, such as inputs and outputs.
+        count: how many samples there are.
+    """
+    if any(array.shape[:1] != (count,) for side in sides for array in side.values()):
+        return [tuple(map(dict, sides))]
+    return [
+        tuple({name: array[i : i + 1] for name, array in side.items()} for side in sides)
+        for i in range(count)
+    ]
+
+
 def mean_error(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> float:
     """Return by how much outputs differ, the mean of all numbers, as a part of their ranges.
 

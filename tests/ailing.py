@@ -1,4 +1,4 @@
-"""Models that eight bits hurt, each for a known cause, and healthy ones; with samples and a test set.
+"""Models that eight bits hurt, each for a known cause, and healthy ones, with their data.
 
 Their last layer is fitted by least squares, which takes no time, and the others are random.
 """
@@ -101,14 +101,18 @@ def people(count, seed):
     return np.stack([age, income, rate], axis=1).astype("float32"), truth.astype("float32")[:, None]
 
 
-def columns():
+def columns(width=64, depth=1):
     """Return a model of an age, an income and a rate, standardized inside."""
     keras.utils.set_random_seed(1)
     x, truth = people(2000, seed=1)
     norm = layers.Normalization(name="norm")
     norm.adapt(x)
     taken = keras.Input((3,), name="person")
-    h = layers.Dense(64, activation="relu", bias_initializer="random_normal")(norm(taken))
+    h = norm(taken)
+    for _ in range(depth):
+        h = layers.Dense(width, "relu", kernel_initializer="he_normal", bias_initializer="normal")(
+            h
+        )
     return fitted(taken, h, x, 2 * truth - 1, 6, "sigmoid")
 
 

@@ -33,6 +33,8 @@ SUFFIXES = {
     "dynamic range": ".dynamic.tflite",
     "full integer": ".int8.tflite",
     "16-bit int": ".int16.tflite",
+    "part integer": ".mixed.tflite",
+    "full integer, float ends": ".int8.float-ends.tflite",
 }
 COMMANDS = ["look", "convert", "run"]  # of litecheck
 STEPS = [
@@ -452,7 +454,7 @@ def table(stdout):
     float32's verdict says of random inputs is left out.
     """
     pattern = (
-        rf"^(?P<variant>{'|'.join(SUFFIXES)}) +(?P<bytes>[\d,]+) +(?P<size>\d+)%"
+        rf"^(?P<variant>{'|'.join(SUFFIXES)})\s+(?P<bytes>[\d,]+) +(?P<size>\d+)%"
         r"  (?P<dtypes>\S+) +(?P<error>\S+) +(> )?(?P<of_range>\S+)% +(?P<time>\d+) us"
         r"( +(?P<metric>[\d.]\S*))?  (?P<verdict>.+?)( on random inputs)?"
         r"(, same class on (?P<same_class>.+) samples)?$"
