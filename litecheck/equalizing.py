@@ -24,6 +24,7 @@ FIRST = (
 NEXT = FIRST[:-1]
 # What gives s · y for s · x, each channel by itself
 BETWEEN = (
+    keras.layers.LeakyReLU,
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
     keras.layers.AveragePooling1D,
@@ -88,7 +89,8 @@ def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
                 break
             (after,) = following
         else:
-            if type(after) in NEXT and _is_last_axis(after):
+            is_whole = getattr(after, "groups", 1) == 1
+            if type(after) in NEXT and _is_last_axis(after) and is_whole:
                 yield layer, after
 
 
@@ -113,7 +115,8 @@ def _is_last_axis(layer: Any) -> bool:
 
 def _is_homogeneous(activation: Any) -> bool:
     """Return whether an activation gives s · y for s · x."""
-    return activation in (keras.activations.linear, keras.activations.relu)
+    own = keras.activations
+    return activation in (own.linear, own.relu, own.leaky_relu)
 
 
 def _passes_on(layer: Any) -> bool:
