@@ -21,6 +21,7 @@ from litecheck import artifacts, litert, script, verdict
 FORMAT = 1
 SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format
 RUNS, MEGABYTE = 100, 2**20  # runs in a record at most, and their bytes
+TOLERANCES = 5  # of a run: as many variants are in most records
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -97,7 +98,7 @@ def chosen(
     size = 0
     for index in range(len(ids)) if in_order else dict.fromkeys([*first, *alone]):
         tolerance = {name: verdict.shape_of(array) for name, array in outputs[index].items()}
-        numbers = sum(map(math.prod, tolerance.values())) * len(artifacts.VARIANTS)
+        numbers = sum(map(math.prod, tolerance.values())) * TOLERANCES
         size += sum(len(str(pack(side[index]))) for side in (inputs, outputs)) + 16 * numbers // 3
         if len(found) == RUNS or (found and size > MEGABYTE):
             break

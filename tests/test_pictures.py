@@ -39,7 +39,7 @@ def test_each_variant_has_its_colour_and_its_mark():
     assert list(pictures.COLORS) == list(pictures.MARKERS) == list(artifacts.VARIANTS)
     for variant, (_, color) in artifacts.VARIANTS.items():
         assert pictures.COLORS[variant] == color
-    assert len({*pictures.COLORS.values()}) == len({*pictures.MARKERS.values()}) == 5
+    assert len({*pictures.COLORS.values()}) == len({*pictures.MARKERS.values()}) == 7
 
 
 def test_variants_take_turns(pipeline):

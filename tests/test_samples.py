@@ -76,11 +76,11 @@ def takes(**inputs):
     ("count", "first", "compared", "calibrating"),
     [
         (100, None, 100, 100),
-        (101, None, 101, 100),
-        (2500, None, 1000, 100),
+        (101, None, 101, 101),
+        (2500, None, 1000, 500),
         (7, 3, 6, 6),  # three samples a run; the seventh fills none
-        (600, 3, 600, 99),
-        (5000, 3, 999, 99),
+        (600, 3, 600, 498),
+        (5000, 3, 999, 498),
         (5000, 2000, 2000, 2000),  # one run at least
     ],
 )

@@ -166,7 +166,7 @@ def test_rows_are_printed_as_they_come_under_one_heading(doubling, tmp_path, mon
     row, note, floats = capsys.readouterr().out.splitlines()
     assert row.startswith("full integer ")
     assert note == "               largest error 7.0% of a number's range, above 5%"
-    assert "some operations stay in float" in floats  # it stands for a file of float32
+    assert "1 of 1 operations stay in float" in floats  # it stands for a file of float32
 
 
 def test_a_variant_that_is_tried_again(doubling, tmp_path, monkeypatch):
