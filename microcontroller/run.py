@@ -218,6 +218,9 @@ print("variant        runs   worst difference     agrees   RAM, bytes   flash, b
 smallest, wrong = None, []
 for variant, (suffix, _) in artifacts.VARIANTS.items():
     path = f"{name}{suffix}"
+    label = (
+        variant if len(variant) <= 14 else f"{variant}\n{'':<14}"
+    )  # a long name has its own line
     if not os.path.isfile(path):
         continue
     content = Path(path).read_bytes()
@@ -233,7 +236,7 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
     try:
         results, arena = on_micro(content, [*first, *runs], inputs, outputs)
     except script.Failure as error:
-        print(f"{variant:<14} no     {error}")
+        print(f"{label:<14} no     {error}")
         continue
     with litert.explained(path):
         expected = [runner(run) for run in runs]
@@ -248,7 +251,7 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
         agrees = f"{agreement.agreeing} of {agreement.of}" if recorded.clear else "unclear"
         differs = agreement.worst if recorded.clear or agreement.lost else ""
     flash = len(content)
-    print(f"{variant:<14} yes {worst:>19.2g} {agrees:>10} {arena:>12,} {flash:>14,}")
+    print(f"{label:<14} yes {worst:>19.2g} {agrees:>10} {arena:>12,} {flash:>14,}")
     if differs:
         print(f"{'':<14} {differs}")
         wrong.append(variant)

@@ -13,7 +13,7 @@ pytest.importorskip("sphinx", reason="Sphinx is missing: run make book")
 from babel.messages.pofile import read_po
 
 CHAPTERS = ["01_create_model", "02_load_model", "03_convert_model", "04_deploy_tflite"]
-PAGES = ["index", *CHAPTERS, "own_model", "check", "troubleshooting"]
+PAGES = ["index", *CHAPTERS, "own_model", "check", "when-accuracy-drops", "troubleshooting"]
 PAGES += ["native", "phone", "microcontroller", "changes"]
 CATALOGUES = REPOSITORY / "docs/locale/ko/LC_MESSAGES"
 

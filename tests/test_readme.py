@@ -121,6 +121,21 @@ OTHERS = [
 ]
 
 
+@pytest.mark.parametrize("language", ["", ".ko"])
+def test_what_is_said_where_accuracy_drops(language):
+    """The page's table has the lines of the programs, with other numbers."""
+    sources = (REPOSITORY / "litecheck/repairs.py").read_text(encoding="utf-8")
+    sources += (REPOSITORY / "litecheck/table.py").read_text(encoding="utf-8")
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)
+    text = (REPOSITORY / f"docs/when-accuracy-drops{language}.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [1-5] \| `(.+?)`", text, re.MULTILINE)
+    assert len(rows) == 7
+    for row in rows:
+        parts = re.split(r"sample 11 sets|input person|[\d.]+%?(?: samples)?", row)
+        for part in filter(lambda each: len(each) > 4, map(str.strip, parts)):
+            assert part in sources, part
+
+
 @pytest.mark.parametrize("name", ["docs/troubleshooting.md", "docs/troubleshooting.ko.md"])
 def test_error_messages_are_those_of_the_programs(name):
     patterns = ["0*.py", "litecheck/*.py", "convert-tflite.sh", "Makefile"]

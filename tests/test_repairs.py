@@ -14,13 +14,15 @@ import time
 import ailing
 import numpy as np
 import pytest
-from conftest import record_of, run_tflite, table
+import tensorflow as tf
+from conftest import REPOSITORY, record_of, run, run_tflite, table
 from tensorflow import keras
 from test_apart import children
 
 import litecheck
 from litecheck import quantization
 
+PAGE = REPOSITORY / "docs/when-accuracy-drops.md"
 TOLD = [  # what is said only where something is lost
     "sets the largest value",
     "calibrated without",
@@ -485,3 +487,39 @@ def test_the_record_can_be_read_by_others(here, warm):
     text = (directory / "one.check.json").read_text(encoding="utf-8")
     operation = json.loads(text)["operations"][0]
     assert operation.keys() == {"name", "kind", "layer", "loss"}
+
+
+def test_the_program_of_the_page_prints_what_the_page_shows(tmp_path, warm):
+    """But for times, and for what another processor adds in another order."""
+    text = PAGE.read_text(encoding="utf-8")
+    program, *_ = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    shown = re.search(r"```text\n(.+?)```", text, re.DOTALL)[1]
+    (tmp_path / "loan.py").write_text(program, encoding="utf-8")
+    assert run(tmp_path / "loan.py", cwd=tmp_path).returncode == 0
+    out = warm("convert", "loan.keras", cwd=tmp_path).stdout
+    words = [re.sub(r"[\d,.]+", "", line).split() for line in shown.splitlines()]
+    ours = [re.sub(r"[\d,.]+", "", line).split() for line in out.splitlines()]
+    for line in words:
+        assert line in ours, line
+    ours, theirs = table(out), table(shown)
+    assert ours.keys() == theirs.keys()
+    for variant, row in theirs.items():
+        assert ours[variant]["bytes"] == row["bytes"]
+        accuracy = [float(each[variant]["metric"].rstrip("%")) for each in (ours, theirs)]
+        assert abs(accuracy[0] - accuracy[1]) < (20 if variant == "full integer" else 2)
+
+
+def test_training_with_quantization_is_what_the_page_shows(tmp_path):
+    """The program trains the model's own weights, and leaves its layers as they are."""
+    text = PAGE.read_text(encoding="utf-8")
+    _, program = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    model = ailing.convolutions(blocks=1)
+    x, y = ailing.images(200, seed=1)
+    kinds, before = [type(layer) for layer in model.layers], model.get_weights()
+    path = tmp_path / "trained.keras"
+    program = program.replace('"trained.keras"', repr(str(path))).replace("epochs=20", "epochs=2")
+    exec(program, {"keras": keras, "tf": tf, "model": model, "x": x, "y": y})
+    loaded = keras.models.load_model(path)
+    assert [type(layer) for layer in loaded.layers] == kinds
+    assert any((a != b).any() for a, b in zip(before, loaded.get_weights(), strict=True))
+    assert np.mean(np.argmax(loaded(x), axis=1) == y) > 0.8
