@@ -147,7 +147,7 @@ build/book/source: notebooks $(extra)-book
 	done
 	cp docs/flow.ko.png $@/ko/docs/flow.png
 	for page in check when-accuracy-drops troubleshooting; do \
-	  sed 's,(check\.ko\.md,(check.md,' docs/$$page.ko.md >$@/ko/$$page.md || exit; \
+	  sed -E 's,\((check|when-accuracy-drops)\.ko\.md,(\1.md,' docs/$$page.ko.md >$@/ko/$$page.md || exit; \
 	done
 	rm $@/*/*.ko.md
 	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting)\.md,(\1.md,' README.md >$@/en/README.md
