@@ -26,6 +26,7 @@ INTEGERS, PART = "full integer", "part integer"
 SOME = 16  # runs that measure a loss
 OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
 UNLIKE = 4.0  # times: ranges of numbers that one scale does not fit
+NAMED = 8  # samples at most
 SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
 LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or these bytes beside them
 
@@ -149,6 +150,8 @@ def _named(ids: Sequence[int]) -> str:
     """Return samples in words."""
     if len(ids) == 1:
         return f"sample {ids[0]}"
+    if len(ids) > NAMED:
+        return f"samples {', '.join(map(str, ids[:NAMED]))} and {len(ids) - NAMED:,} more"
     return f"samples {', '.join(map(str, ids[:-1]))} and {ids[-1]}"
 
 
@@ -220,14 +223,15 @@ def _ends_lose(check: Check) -> bool:
         if alone < whole / 4:
             continue
         arrays = measure.runs if kind == "input" else measure.true
-        print_note(f"{kind} {name} alone loses {percent(alone)} of the range, all {percent(whole)}")
+        print_note(
+            f"{kind} {name} alone loses {percent(alone)} of the range,"
+            f" all together {percent(whole)}"
+        )
         ranges = verdict.ranges_of([{name: run[name]} for run in arrays], measure.ids)[name]
         if ranges.max(initial=0) > UNLIKE * ranges.min(initial=np.inf):
             print_note("one scale must fit all that is in it: split it, or scale outside the model")
         else:
-            print_note(
-                "it varies by too little for 256 steps from its lowest to its highest number"
-            )
+            print_note("256 steps from its lowest to its highest number are too coarse for it")
     return True
 
 
@@ -275,12 +279,11 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
 def _print_ranking(found: quantization.Ranking, whole: float) -> None:
     """Print the costliest operations."""
     tried = f"{len(found.operations):,}"
-    words = (
-        f"{tried} operations" if len(found.operations) == found.of else f"{tried} of {found.of:,}"
-    )
-    print_note(
-        f"of {words}, these lose most if quantized alone (mean error, all {percent(whole)}):"
-    )
+    words = f"{tried} operations"
+    if len(found.operations) < found.of:
+        words = f"{tried} of {found.of:,} operations"
+    together = f"mean error, all together {percent(whole)}"
+    print_note(f"of {words}, these lose most if quantized alone ({together}):")
     for operation in found.operations[:4]:
         print_note(f"  {percent(operation.loss):>7}  {operation}")
 

@@ -4,11 +4,14 @@ import re
 import shutil
 import subprocess
 
+import ailing
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import REPOSITORY, assert_clear_error, run, run_tflite, save_line, tensors
 from tensorflow import keras
+
+from litecheck import inside
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is missing: run make microcontroller")
 
@@ -186,3 +189,24 @@ def test_a_file_without_signatures(tmp_path):
     process = run(SCRIPT, "old", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert re.search(r"^float32 +yes", process.stdout, re.MULTILINE)
+
+
+def test_a_file_of_part_integers(warm, tmp_path):
+    """Convolutions in float stand between others of int8."""
+    (x, _), (test, labels) = ailing.images(100, seed=2), ailing.images(300, seed=3)
+    ailing.spread(ailing.convolutions(), [1]).save(tmp_path / "net.keras")
+    np.save(tmp_path / "net.samples.npy", x)
+    np.savez(tmp_path / "net.test.npz", inputs=test, labels=labels)
+    assert warm("convert", "net.keras", "--float-ends", cwd=tmp_path).returncode == 0
+    assert "CONV_2D" in inside_of(tmp_path / "net.mixed.tflite", "float32")
+    assert "CONV_2D" in inside_of(tmp_path / "net.mixed.tflite", "int8")
+    process = run(SCRIPT, "net", cwd=tmp_path)
+    assert re.search(r"^part integer   yes .* (\d+) of \1 ", process.stdout, re.MULTILINE)
+    assert re.search(r"^full integer, float ends\n +yes ", process.stdout, re.MULTILINE)
+
+
+def inside_of(path, dtype):
+    """Return the names of a file's operations that compute in a dtype."""
+    return {
+        each.name for each in inside.read(str(path)).operations if each.outputs[0].dtype == dtype
+    }
