@@ -55,7 +55,7 @@ const WORDS = {
     names: {
       "dynamic range": "동적 범위",
       "full integer": "전체 정수",
-      "full integer, float ends": "전체 정수, 실수 입출력",
+      "full integer, float ends": "전체 정수, float 입출력",
       "part integer": "부분 정수",
       "16-bit int": "16비트 정수",
     },

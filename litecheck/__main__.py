@@ -63,7 +63,7 @@ def parser() -> Parser:
     convert.add_argument(
         "--float-ends",
         action="store_true",
-        help="also make full integer with inputs and outputs of float32",
+        help="also make a full-integer file with float32 inputs and outputs",
     )
     convert.add_argument(
         "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"

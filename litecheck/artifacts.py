@@ -24,13 +24,14 @@ class Variant(NamedTuple):
     color: str
 
 
+INTEGERS, FLOAT_ENDS, PART = "full integer", "full integer, float ends", "part integer"
 VARIANTS = {
     "float32": Variant(".tflite", "#0072B2"),
     "float16": Variant(".quant.tflite", "#E69F00"),
     "dynamic range": Variant(".dynamic.tflite", "#009E73"),
-    "full integer": Variant(".int8.tflite", "#D55E00"),
-    "full integer, float ends": Variant(".int8.float-ends.tflite", "#555555"),
-    "part integer": Variant(".mixed.tflite", "#56B4E9"),
+    INTEGERS: Variant(".int8.tflite", "#D55E00"),
+    FLOAT_ENDS: Variant(".int8.float-ends.tflite", "#555555"),
+    PART: Variant(".mixed.tflite", "#56B4E9"),
     "16-bit int": Variant(".int16.tflite", "#CC79A7"),
 }
 ASIDE = ".new-{}-"  # how what a process makes is called until it is complete, with its number

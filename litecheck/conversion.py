@@ -18,7 +18,7 @@ from litecheck import (
     samples,
     script,
 )
-from litecheck.repairs import INTEGERS, PART
+from litecheck.artifacts import FLOAT_ENDS, INTEGERS, PART
 from litecheck.table import FIRST, SLOW, Check, Test, print_note
 
 
@@ -41,6 +41,7 @@ def convert(
     model, name = artifacts.as_text(model), artifacts.as_text(name)
     progress = progress or rescue.Progress()
     sources: list[models.Source] = []
+    check: Check | None = None
 
     def opened(sizes: models.Sizes) -> models.Model:
         found = models.load(model, name, signature, sizes, loops)
@@ -69,10 +70,12 @@ def convert(
             _add(check, variant, progress)
         is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
-            _add(check, f"{INTEGERS}, float ends", progress)
+            _add(check, FLOAT_ENDS, progress)
         if is_lossy:
             _add(check, SLOW, progress)
     finally:
+        if check:
+            sources.append(check.integers)
         for source in sources:  # not only when the `Check` is gone, which a notebook keeps
             source.discard()
     print(check.advice())

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from litecheck import models, rewriting, samples, script
+from litecheck.artifacts import FLOAT_ENDS, INTEGERS, PART
 from litecheck.table import FIRST, Check
 
 OPTIONS = tf.lite.OpsSet
 WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-INT8 = {"full integer", "full integer, float ends", "part integer"}
 
 
 def files(check: Check, variant: str) -> list[bytes]:
@@ -31,7 +31,7 @@ def files(check: Check, variant: str) -> list[bytes]:
                 with script.doing(variant), script.quiet():
                     other = converter(source.rewritten, FIRST, []).convert()
             check.require_calibration(other)
-        del sources[1:]
+        sources = [check.integers]
     found, refused = list[bytes](), list[Exception]()
     for each in sources:
         try:
@@ -51,8 +51,8 @@ def full_integer(source: models.Source, runs: Sequence[samples.Arrays]) -> bytes
     Raises:
         Exception: the converter's.
     """
-    with script.doing("full integer"), script.quiet():
-        content = converter(source, "full integer", runs).convert()
+    with script.doing(INTEGERS), script.quiet():
+        content = converter(source, INTEGERS, runs).convert()
     return rewriting.with_sound_states(content) or content
 
 
@@ -73,9 +73,9 @@ def converter(
         found.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "float16":
         found.target_spec.supported_types = [tf.float16]
-    if variant in INT8:
+    if variant in (INTEGERS, FLOAT_ENDS, PART):
         found.target_spec.supported_ops = [OPTIONS.TFLITE_BUILTINS_INT8]
-    if variant == "full integer":
+    if variant == INTEGERS:
         found.inference_input_type = found.inference_output_type = tf.int8
     if variant == "16-bit int":
         # The weights keep 8 bits, and operations that have no 16-bit form stay in float.

@@ -1,4 +1,4 @@
-"""How are the channels of a Keras model made equally large, with the same outputs?
+"""How are the channels of a Keras model equalized, with the same outputs?
 
 Cross-layer equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
 Correction", 2019): ReLU(s · x) is s · ReLU(x), so a layer may give its channels other sizes if the
@@ -13,15 +13,13 @@ import keras
 import numpy as np
 
 TINY = 1e-9  # a channel or weight that is none
-SAME = 1e-4  # of the largest output: what rounding may change
-FIRST = (
+NEXT = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv2D,
     keras.layers.Dense,
-    keras.layers.BatchNormalization,
 )
-NEXT = FIRST[:-1]
+FIRST = (*NEXT, keras.layers.BatchNormalization)
 # What gives s · y for s · x, each channel by itself
 BETWEEN = (
     keras.layers.LeakyReLU,
@@ -43,7 +41,7 @@ BETWEEN = (
 
 
 def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model | None:
-    """Return a copy of a model whose channels are equally large; None if it has no such layers.
+    """Return a copy of a model with equalized channels; None if it has no such layers.
 
     A channel gets the size with which it and the weights that take it lose as much: the largest
     value of the channel and its largest weight become equal, both as parts of the largest of all
@@ -66,7 +64,7 @@ def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model |
     for (layer, after), values in zip(pairs, taken, strict=True):
         _rescale(layer, after, np.asarray(values))
     for true, given in zip(before, seen(list(inputs), training=False)[0], strict=True):
-        if not np.abs(given - true).max() <= SAME * np.abs(true).max():
+        if not np.array_equal(given, true):
             return None
     return copied
 
@@ -74,7 +72,8 @@ def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model |
 def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """Yield layers, each with the next one that can undo what is done to its channels."""
     takers: dict[int, list[Any]] = {}
-    for layer in model.layers:
+    every = model.layers if isinstance(model, keras.Sequential) else model.operations
+    for layer in every:
         for tensor in keras.tree.flatten(_ends(layer)[0]):
             takers.setdefault(id(tensor), []).append(layer)
     ends = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
@@ -129,7 +128,7 @@ def _passes_on(layer: Any) -> bool:
 
 
 def _rescale(layer: Any, after: Any, values: np.ndarray) -> None:
-    """Make the channels between two layers equally large.
+    """Equalize the channels between two layers.
 
     Args:
         layer: the first layer, whose output has as many channels on its last axis.
@@ -150,6 +149,6 @@ def _rescale(layer: Any, after: Any, values: np.ndarray) -> None:
         scaled = [layer.gamma, layer.beta]
     else:
         scaled = [layer.kernel, layer.bias]
-    for weights in filter(lambda each: each is not None, scaled):
-        own = np.asarray(weights)
-        weights.assign((own.reshape(-1, channels) / scale).reshape(own.shape))
+    for variable in filter(lambda each: each is not None, scaled):
+        own = np.asarray(variable)
+        variable.assign((own.reshape(-1, channels) / scale).reshape(own.shape))

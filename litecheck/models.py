@@ -444,7 +444,8 @@ def keras_source(
         source.save(function, model, name)
     if other is not None:
         source.rewritten = _alike(source, other, path, name, sizes, like)
-    source.layers = frozenset(layer.name for layer in rewriting.operations(model))
+    every = rewriting.operations(model)
+    source.layers = frozenset(each.name for each in every if isinstance(each, keras.layers.Layer))
     return source
 
 

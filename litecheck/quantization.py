@@ -20,8 +20,8 @@ NAMELESS = r"PartitionedCall|^tfl\."  # names that the converter gives
 WEIGHTED = r"convolution|depthwise|MatMul|Tensordot|einsum|conv2d_transpose|lookup|gather"
 
 
-class Operation(NamedTuple):
-    """An operation of a float32 file, and what it loses.
+class Cost(NamedTuple):
+    """What an operation of a float32 file loses.
 
     Attributes:
         name: that of its first output, as the file calls it.
@@ -60,15 +60,17 @@ class Ranking(NamedTuple):
     """What a search has found.
 
     Attributes:
-        operations: those that were tried, the costliest first.
+        costs: those of the operations that were tried, the costliest first.
         floats: the names of as few as bring nine tenths of the loss back; None if the search was
             interrupted, or if those that were tried do not.
         of: how many operations there are.
+        whole: what is lost where all of them are quantized.
     """
 
-    operations: list[Operation]
+    costs: list[Cost]
     floats: list[str] | None
     of: int
+    whole: float
 
 
 class PartInteger:
@@ -190,7 +192,7 @@ def ranked(
     """
     kinds = {each.outputs[0].name: each.name for each in operations}
     own = layers_of(kinds, layers)
-    found: list[Operation] = []
+    found: list[Cost] = []
     end = time.monotonic() + SECONDS
     with script.interruptible() as interrupted:
         for name in script.counted(list(kinds), "quantizing each operation alone"):
@@ -198,15 +200,16 @@ def ranked(
                 break
             alone = loss(kinds.keys() - {name})
             if math.isfinite(alone):
-                found.append(Operation(name, kinds[name], own[name], alone))
-        found.sort(key=lambda operation: -operation.loss)
-        names = [operation.name for operation in found]
+                found.append(Cost(name, kinds[name], own[name], alone))
+        found.sort(key=lambda cost: -cost.loss)
+        names = [cost.name for cost in found]
         with script.doing("finding how few bring it back"):
-            limit = BACK * loss(kinds) + (1 - BACK) * loss([])
+            whole = loss([])
+            limit = BACK * loss(kinds) + (1 - BACK) * whole
             count = bisect.bisect_left(
                 range(len(names) + 1),
                 True,
                 key=lambda few: not interrupted() and loss(names[:few]) <= limit,
             )
-        is_found = count <= len(names) and not interrupted()
-        return Ranking(found, names[:count] if is_found else None, len(kinds))
+        is_found = count <= len(names) and math.isfinite(limit) and not interrupted()
+        return Ranking(found, names[:count] if is_found else None, len(kinds), whole)

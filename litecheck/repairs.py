@@ -1,4 +1,4 @@
-"""What helps where integers lose much? Each cause is looked for, and what it calls for is tried."""
+"""What can be done where full integer loses much? Looks for each cause, and tries what fixes it."""
 
 import contextlib
 import json
@@ -20,10 +20,10 @@ from litecheck import (
     script,
     verdict,
 )
+from litecheck.artifacts import INTEGERS, PART
 from litecheck.table import SPARED, Check, Refused, Tried, percent, print_note
 
-INTEGERS, PART = "full integer", "part integer"
-SOME = 16  # runs that measure a loss
+SOME, MORE = 16, 100  # runs in which a loss is measured, and the ranges of numbers
 OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
 UNLIKE = 4.0  # times: ranges of numbers that one scale does not fit
 NAMED = 8  # samples at most
@@ -34,20 +34,21 @@ LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or these bytes b
 class Measure:
     """How far a file is off on some runs, the mean as a part of the ranges of numbers."""
 
-    def __init__(self, check: Check, given: samples.Samples) -> None:
+    def __init__(
+        self, check: Check, given: samples.Samples, ranges: samples.Arrays | None = None
+    ) -> None:
         """Run the float model on the first runs.
 
         Args:
             check: the `Check` of the model.
             given: the samples.
+            ranges: those of outputs over other samples, which count where they are larger.
         """
-        few = given.part(0, SOME)
+        few, more = given.part(0, SOME), given.part(0, MORE)
         self._check, self.runs, self.ids = check, few.runs, few.ids
-        self.true = check.outputs(check.float32, few.runs)
-        self._ranges = verdict.ranges_of(self.true, few.ids)
-        if check.has_test_set():
-            known = check.ranges()
-            self._ranges = {name: np.maximum(known[name], self._ranges[name]) for name in known}
+        outputs = check.outputs(check.float32, more.runs)
+        self.true, own = outputs[:SOME], verdict.ranges_of(outputs, more.ids)
+        self._ranges = {name: np.maximum(own[name], (ranges or own)[name]) for name in own}
 
     def __call__(self, content: bytes) -> float:
         """Return how far a file is off."""
@@ -65,7 +66,7 @@ def repair(check: Check) -> bool:
         check: a `Check` of which full integer is saved.
 
     Returns:
-        Whether there is a file of integers now that loses little.
+        Whether 16 bits need not be tried.
     """
     with script.quiet():
         if check.has_test_set() and not check.loses(INTEGERS):
@@ -97,15 +98,13 @@ def _tried(check: Check, variant: str, content: bytes) -> Tried | None:
 
 
 def _is_better(check: Check, found: Tried | None) -> bool:
-    """Return whether a full-integer file loses at most half of what the saved one loses."""
+    """Return whether a full-integer file loses little, or at most half of what the saved one does.
+
+    Without a test set any is better whose mean error is.
+    """
     if not found or not check.has_test_set():
         return bool(found)
     return check.loss(found.row) <= max(1.0, check.loss(check.rows[INTEGERS]) / 2)
-
-
-def _source(check: Check) -> models.Source:
-    """Return the source of the variants of integers."""
-    return check.model.source.rewritten or check.model.source
 
 
 def _without_outliers(check: Check) -> bool:
@@ -125,7 +124,7 @@ def _without_outliers(check: Check) -> bool:
     if before <= SPARED and not check.loses(INTEGERS):
         return False
     try:
-        content = converters.full_integer(_source(check), rest.runs)
+        content = converters.full_integer(check.integers, rest.runs)
         helps = measure(content) <= before / 2
     except Exception:  # the converter raises many kinds; the first file stays
         return False
@@ -175,13 +174,14 @@ def _is_calibrated_otherwise(check: Check) -> bool:
     if not others.runs:
         return False
     content = _content(check)
-    own, other = (Measure(check, each)(content) for each in (check.calibrating, others))
+    ranges = check.ranges() if check.has_test_set() else None
+    own, other = (Measure(check, each, ranges)(content) for each in (check.calibrating, others))
     if own * OTHERS >= other:
         return False
     count = check.calibrating.size()
     print_note(
-        f"its mean error is {percent(own)} of the range on the {count:,}"
-        f" {'sample' if count == 1 else 'samples'} that calibrated, {percent(other)} on others"
+        f"mean error {percent(own)} of the range on samples that calibrated ({count:,} did),"
+        f" {percent(other)} on others"
     )
     print_note(
         f"give more samples, of all kinds that it will meet: {models.samples_of(check.model)}"
@@ -218,18 +218,21 @@ def _ends_lose(check: Check) -> bool:
     ]
     if loss([name for _, name in ends]) < whole / 2:
         return False
-    for kind, name in ends:
-        alone = loss([name])
-        if alone < whole / 4:
+    costs = {(kind, name): loss([name]) for kind, name in ends}
+    for (kind, name), alone in costs.items():
+        if alone < min(whole / 4, max(costs.values())):
             continue
         arrays = measure.runs if kind == "input" else measure.true
         print_note(
-            f"{kind} {name} alone loses {percent(alone)} of the range,"
-            f" all together {percent(whole)}"
+            f"rounding {kind} {name} alone: mean error {percent(alone)} of the range;"
+            f" full integer: {percent(whole)}"
         )
         ranges = verdict.ranges_of([{name: run[name]} for run in arrays], measure.ids)[name]
         if ranges.max(initial=0) > UNLIKE * ranges.min(initial=np.inf):
-            print_note("one scale must fit all that is in it: split it, or scale outside the model")
+            print_note(
+                f"one int8 scale cannot fit numbers of such different ranges: split the {kind}, or"
+                " normalize outside the model"
+            )
         else:
             print_note("256 steps from its lowest to its highest number are too coarse for it")
     return True
@@ -237,18 +240,19 @@ def _ends_lose(check: Check) -> bool:
 
 def _keep_in_float(check: Check, has_float_ends: bool) -> None:
     """Look for the operations that lose it, and keep the file in which few stay in float."""
-    source, runs = _source(check), check.calibrating.runs
+    runs = check.calibrating.runs
     try:
         with script.doing("calibrating"):
-            files = quantization.PartInteger(converters.converter(source, PART, runs), runs)
-        files.has_float_ends = has_float_ends
+            converter = converters.converter(check.integers, PART, runs)
+            quantizer = quantization.PartInteger(converter, runs)
+        quantizer.has_float_ends = has_float_ends
         measure = Measure(check, check.calibrating)
     except Exception as error:
         print_note(f"which operation loses it is not known: {causes.refusal(error)}")
         return
 
     def file(floats: Collection[str]) -> bytes:
-        content = files.file(floats)
+        content = quantizer.file(floats)
         return rewriting.with_sound_states(content) or content
 
     def loss(floats: Collection[str]) -> float:
@@ -256,10 +260,13 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
             return measure(file(floats))
         return np.inf
 
-    found = quantization.ranked(files.operations, loss, check.model.source.layers)
-    check.operations = found.operations
-    _print_ranking(found, loss([]))
+    found = quantization.ranked(quantizer.operations, loss, check.model.source.layers)
+    check.costs = found.costs
+    _print_ranking(found)
     if found.floats is None:
+        print_note(
+            "the search ended before it knew which of them to keep in float: no file is made"
+        )
         return
     is_spread = len(found.floats) > SPREAD * found.of
     if is_spread and _equalized(check):
@@ -273,19 +280,18 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
         count = f"{len(found.floats):,} of {found.of:,}"
         print_note(f"with {count} operations in float it still loses too much: {metrics}")
     if is_spread or not _equalized(check):
-        print_note("what is left is training with quantization, with fake_quant_with_min_max_vars")
+        print_note("what is left is quantization-aware training: docs/when-accuracy-drops.md")
 
 
-def _print_ranking(found: quantization.Ranking, whole: float) -> None:
+def _print_ranking(found: quantization.Ranking) -> None:
     """Print the costliest operations."""
-    tried = f"{len(found.operations):,}"
-    words = f"{tried} operations"
-    if len(found.operations) < found.of:
-        words = f"{tried} of {found.of:,} operations"
-    together = f"mean error, all together {percent(whole)}"
-    print_note(f"of {words}, these lose most if quantized alone ({together}):")
-    for operation in found.operations[:4]:
-        print_note(f"  {percent(operation.loss):>7}  {operation}")
+    words = f"{len(found.costs):,} operations"
+    if len(found.costs) < found.of:
+        words = f"{len(found.costs):,} of {found.of:,} operations"
+    whole = percent(found.whole)
+    print_note(f"of {words}, these cost most if quantized alone (mean error; all: {whole}):")
+    for cost in found.costs[:4]:
+        print_note(f"  {percent(cost.loss):>7}  {cost}")
 
 
 def _keep_if_small(check: Check, tried: Tried) -> None:
@@ -304,7 +310,11 @@ def _keep_if_small(check: Check, tried: Tried) -> None:
 
 
 def _equalized(check: Check) -> bool:
-    """Make channels equally large where the model is an archive; keep that if it is better."""
+    """Equalize the channels of an archive, and keep that if it is better.
+
+    Returns:
+        Whether full integer loses little now.
+    """
     reference = check.model.reference
     if not isinstance(reference, models.KerasReference):
         return False
@@ -317,12 +327,10 @@ def _equalized(check: Check) -> bool:
             path, name = check.model.path, check.model.name
             shapes = {each: input.shape for each, input in check.model.source.inputs.items()}
             source = models.keras_source(model, path, name, shapes, loops=False)
-            try:
-                tried = _tried(check, INTEGERS, converters.full_integer(source, runs))
-            finally:
-                source.discard()
+            tried = _tried(check, INTEGERS, converters.full_integer(source, runs))
     if not tried or not _is_better(check, tried):
         return False
-    note = "channels were made equally large (cross-layer equalization), with the same outputs"
+    check.integers = source
+    note = "channels were equalized (cross-layer equalization), with the same outputs"
     check.keep(tried._replace(row=tried.row._replace(note=note)))
-    return True
+    return not check.loses(INTEGERS)

@@ -69,8 +69,10 @@ class Progress:
 
     def _write(self) -> None:
         if self._file:
-            with open(self._file, "w", encoding="utf-8") as content:
+            aside = f"{self._file}.new"  # a process that dies here leaves the old one whole
+            with open(aside, "w", encoding="utf-8") as content:
                 json.dump([self._latest, self.saved, self.left_out], content)
+            os.replace(aside, self._file)
 
 
 def convert(program: str, arguments: Sequence[str], name: str) -> int:

@@ -24,7 +24,7 @@ from litecheck import (
     script,
     verdict,
 )
-from litecheck.quantization import Operation
+from litecheck.quantization import Cost
 from litecheck.samples import Given, Samples, Test, at_random, for_calibration, test_set
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
@@ -142,10 +142,10 @@ class Check:
         rows: a dict from the variants that were saved to their `Row`.
         left_out: a dict from the other variants to their paths and why they were not saved.
         metrics: the original's accuracy or mean error on the test set, by outputs.
+        integers: the `models.Source` that variants of integers are converted from.
         magnitudes: how large numbers become in the float model, see `litert.magnitudes`; empty as
             long as no variant of integers was asked for.
-        operations: the `Operation`s of the float model, if it was looked for what loses, the
-            costliest first.
+        costs: what operations of the float model lose, if that was looked for, the costliest first.
     """
 
     def __init__(
@@ -175,8 +175,9 @@ class Check:
         self.model = model if isinstance(model, models.Model) else models.load(model)
         self.rows: dict[str, Row] = {}
         self.left_out: dict[str, tuple[str, str]] = {}
+        self.integers = self.model.source.rewritten or self.model.source
         self.magnitudes: list[tuple[str, np.ndarray]] = []
-        self.operations: list[Operation] = []
+        self.costs: list[Cost] = []
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
         self.float32, self._header = b"", False
         self._doubts: list[str] = []  # why float32 cannot be judged
@@ -312,7 +313,8 @@ class Check:
         that returns no numbers is not saved, and a line says why.
 
         Args:
-            variant: its name: "float32", "float16", "dynamic range", "full integer", "16-bit int".
+            variant: its name: "float32", "float16", "dynamic range", "full integer", "full integer,
+                float ends", "part integer", "16-bit int".
             tflite_model: the content of the file.
             path: where to save it: NAME.tflite for float32, and beside it NAME.….tflite.
 
@@ -625,7 +627,9 @@ class Check:
                 notes += self._expected.mixtures()
             if outside := self._outside(measured):
                 count = f"{outside:,} of {self._samples.size():,}"
-                notes.append(f"samples outside the calibrated range err most: {count}")
+                notes.append(
+                    f"{count} samples are outside the calibrated range, with the largest errors"
+                )
         floats, of = measured.inside.floats()
         if "int" in row.variant and floats:
             notes.append(
@@ -708,7 +712,7 @@ class Check:
         """Return which operations lose most and how much, for a picture: `pictures.compared`."""
         return [
             (f"{each.kind}\n{each.layer}".strip(), each.loss, percent(each.loss))
-            for each in self.operations[:4]
+            for each in self.costs[:4]
         ]
 
     def advice(self) -> str:
@@ -727,7 +731,10 @@ class Check:
         is_smaller = self.rows["dynamic range"].bytes < self.rows[FIRST].bytes
         if self.loses("dynamic range") or not is_smaller:
             return ""
-        return "Dynamic range needs no repair: take it, unless the chip has integers only"
+        return (
+            "Dynamic range loses little: take it, unless the device computes only with integers or"
+            " runs tflite-micro"
+        )
 
     def _smallest(self) -> str:
         """Return which is the smallest file that loses little."""
@@ -745,7 +752,8 @@ class Check:
                 "1% of the mean error" if len(self._tasks) == 1 else f"{loss} or 1% of mean error"
             )
         if smallest is None or sizes[smallest] >= whole:
-            return f"No smaller file loses at most {loss}: try more samples to calibrate with"
+            way = "" if self.costs else ": try more samples to calibrate with"
+            return f"No smaller file loses at most {loss}{way}"
         share = sizes[smallest] / whole
         return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
 
@@ -819,9 +827,9 @@ class Check:
 
     def _losses(self) -> dict[str, Any]:
         """Return what the record says of operations, if it was looked for what loses."""
-        if not self.operations:
+        if not self.costs:
             return {}
-        return {"operations": [each._asdict() for each in self.operations]}
+        return {"operations": [each._asdict() for each in self.costs]}
 
     def _variants(self) -> dict[str, dict[str, Any]]:
         """Return what the record says of each variant."""

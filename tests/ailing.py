@@ -53,10 +53,10 @@ def convolutions(blocks=4):
     image = keras.Input((SIZE, SIZE, 1), name="image")
     h = layers.Conv2D(24, 3, padding="same", use_bias=False)(image)
     h = layers.ReLU()(layers.BatchNormalization()(h))
-    for _ in range(blocks):
-        h = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(h)
+    for block in range(blocks):
+        h = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"depth_{block}")(h)
         h = layers.ReLU()(layers.BatchNormalization()(h))
-        h = layers.Conv2D(24, 1, use_bias=False)(h)
+        h = layers.Conv2D(24, 1, use_bias=False, name=f"mix_{block}")(h)
         h = layers.ReLU()(layers.BatchNormalization()(h))
     h = layers.Flatten()(layers.AveragePooling2D(2)(h))
     settled(image, h, x)

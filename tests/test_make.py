@@ -127,8 +127,8 @@ def test_the_page_of_an_own_model_lies_beside_that_of_the_lesson(clone):
     lesson = make(clone, "--dry-run", "browser").stdout
     convert = ".venv/bin/litecheck convert"
     assert (
-        f"{convert} 'saved_model/my_model' --batch 1 --loops --output build/browser.new/model"
-        in lesson
+        f"{convert} 'saved_model/my_model' --batch 1 --loops --float-ends"
+        " --output build/browser.new/model" in lesson
     )
     own = make(clone, "--dry-run", "browser", "MODEL=my models/net.keras").stdout
     assert f"{convert} 'my models/net.keras' --batch 1" in own

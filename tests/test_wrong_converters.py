@@ -387,7 +387,7 @@ def test_calibration_sees_both_kinds(warm, tmp_path):
         "file": "m.samples.npy",
         "of": 200,
         "compared": 200,
-        "calibrated": 100,
+        "calibrated": 200,
     }
 
 
@@ -396,7 +396,7 @@ def test_a_thousand_samples_are_compared(warm, tmp_path):
     process = convert(warm, tmp_path)
     record = assert_sound(process, tmp_path)
     assert (record["samples"]["of"], record["samples"]["compared"]) == (1200, 1000)
-    assert record["samples"]["calibrated"] == 100
+    assert record["samples"]["calibrated"] == 500
     assert re.search(r"1,?000 of 1,?200 samples", process.stdout)
 
 
