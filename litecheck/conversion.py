@@ -151,7 +151,9 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
     with _printing(progress.is_new(variant)):
         content = artifacts.read_if(path, progress.saved.get(variant))
         if content is not None:
-            check.add(variant, content, path)
+            found = check.tried(variant, content, path)
+            note = progress.notes.get(variant, "")
+            check.keep(found._replace(row=found.row._replace(note=note)))
         elif variant in progress.left_out:
             error = script.Failure(progress.left_out[variant])
             if variant == FIRST:
@@ -161,7 +163,8 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
             progress.begin(variant)
             _convert(check, variant, path)
     row = check.rows.get(variant)
-    progress.end(variant, row.sha256 if row else None, check.left_out.get(variant, ("", ""))[1])
+    reason = check.left_out.get(variant, ("", ""))[1]
+    progress.end(variant, row.sha256 if row else None, reason, row.note if row else "")
 
 
 def _repair(check: Check, progress: rescue.Progress) -> bool:
@@ -174,8 +177,12 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
             _add(check, PART, progress)
         return PART in check.rows or not check.loses(INTEGERS)
     progress.begin(PART)
-    is_repaired = repairs.repair(check)
-    progress.end(INTEGERS, check.rows[INTEGERS].sha256, "")
+
+    def replaced() -> None:
+        row = check.rows[INTEGERS]
+        progress.end(INTEGERS, row.sha256, "", row.note)
+
+    is_repaired = repairs.repair(check, replaced)
     part = check.rows.get(PART)
     progress.end(PART, part.sha256 if part else None, "")
     return is_repaired

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+PART = 32  # samples at once
 TINY = 1e-9  # a channel or weight that is none
 NEXT = (
     keras.layers.Conv1D,
@@ -60,13 +61,29 @@ def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model |
     if not pairs:
         return None
     seen = keras.Model(copied.inputs, [copied.outputs, [after.input for _, after in pairs]])
-    before, taken = seen(list(inputs), training=False)
-    for (layer, after), values in zip(pairs, taken, strict=True):
-        _rescale(layer, after, np.asarray(values))
-    for true, given in zip(before, seen(list(inputs), training=False)[0], strict=True):
+    parts = [[array[i : i + PART] for array in inputs] for i in range(0, len(inputs[0]), PART)]
+    before = seen(parts[0], training=False)[0]
+    sizes = [
+        [_sizes(values, layer) for (layer, _), values in zip(pairs, taken, strict=True)]
+        for part in parts
+        for taken in [seen(part, training=False)[1]]
+    ]
+    for (layer, after), *largest in zip(pairs, *sizes, strict=True):
+        _rescale(layer, after, np.max(largest, axis=0))
+    for true, given in zip(before, seen(parts[0], training=False)[0], strict=True):
         if not np.array_equal(given, true):
             return None
     return copied
+
+
+def _sizes(values: Any, layer: Any) -> np.ndarray:
+    """Return the largest absolute value of each channel; behind `Flatten` they follow one another.
+
+    Args:
+        values: what the next layer takes, samples first.
+        layer: the layer with as many channels on its last axis.
+    """
+    return np.abs(np.asarray(values)).reshape(-1, layer.output.shape[-1]).max(axis=0)
 
 
 def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
@@ -127,19 +144,18 @@ def _passes_on(layer: Any) -> bool:
     return type(layer) in BETWEEN and _is_last_axis(layer)
 
 
-def _rescale(layer: Any, after: Any, values: np.ndarray) -> None:
+def _rescale(layer: Any, after: Any, size: np.ndarray) -> None:
     """Equalize the channels between two layers.
 
     Args:
-        layer: the first layer, whose output has as many channels on its last axis.
+        layer: the first layer.
         after: the next one.
-        values: what it takes, samples first; behind `Flatten` the channels follow one another.
+        size: the largest absolute value of each channel.
     """
     channels, kernel = layer.output.shape[-1], np.asarray(after.kernel)
     by_channel = kernel.reshape(-1, channels, kernel.shape[-1])
-    size = np.abs(values).reshape(-1, channels).max(axis=0)
     if type(after) is not keras.layers.DepthwiseConv2D:
-        size /= size.max() or 1
+        size = size / (size.max() or 1)
         weights = np.abs(by_channel) / np.maximum(np.abs(by_channel).max(axis=(0, 1)), TINY)
         size = np.sqrt(size / np.maximum(weights.max(axis=(0, 2)), TINY))
     # Powers of two change no bit of the outputs.

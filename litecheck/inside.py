@@ -97,6 +97,11 @@ class Content(NamedTuple):
         taken = [tensor for operation in self.operations for tensor in operation.inputs]
         return [tensor for tensor in taken if tensor.is_state]
 
+    def numbers(self) -> set[int]:
+        """Return the numbers of all `Tensor`s that the file names."""
+        sides = [[*each.inputs, *each.weights, *each.outputs] for each in self.operations]
+        return {tensor.number for side in [self.inputs, self.outputs, *sides] for tensor in side}
+
     def floats(self) -> tuple[int, int]:
         """Return how many operations compute in floating point, and of how many.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from litecheck import samples, script
+from litecheck import inside, samples, script
 
 Tensor = dict[str, Any]
 
@@ -277,10 +277,13 @@ def magnitudes(
         is, and 0 where the tensor is not computed, as in a branch.
     """
     runner = Runner(content, keep_tensors=True)
+    own = inside.parsed(content).numbers()  # others are LiteRT's scratch, which may hold anything
     found: dict[int, tuple[str, np.ndarray]] = {}
     for number, run in enumerate(script.counted(runs, "looking at what is inside")):
         runner(run)
         for tensor in runner.interpreter.get_tensor_details():
+            if tensor["index"] not in own:
+                continue
             try:
                 values = runner.interpreter.get_tensor(tensor["index"])
             except ValueError:  # one that is not kept

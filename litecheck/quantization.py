@@ -13,6 +13,7 @@ import tensorflow as tf
 from litecheck import inside, samples, script
 
 FAR = 3.0  # times the next largest value: more than a bit and a half is lost to such samples
+OFTEN = 0.2  # of the tensors: an outlier of one input may show in few
 FEWEST = 5  # samples that calibrate, to call one of them an outlier
 SECONDS = 60  # of trying operations
 BACK = 0.9  # of the loss that operations in float are to bring back
@@ -115,7 +116,7 @@ class PartInteger:
 def outliers(magnitudes: Sequence[np.ndarray]) -> Outliers | None:
     """Return the runs that set the largest values in most tensors, far above the next; or None.
 
-    They are one, or at most a twentieth of all.
+    They are at most a twentieth of all, or two of twenty.
 
     Args:
         magnitudes: for each tensor the largest absolute value of each run, float32 (runs,).
@@ -124,17 +125,19 @@ def outliers(magnitudes: Sequence[np.ndarray]) -> Outliers | None:
     count = varying.shape[-1]
     if not varying.size or count < FEWEST:
         return None
+    most = max(count // 20, min(count // 10, 2), 1)
     order = np.argsort(-varying, axis=1, kind="stable")
-    largest = np.take_along_axis(varying, order, axis=1)
-    for few in range(1, max(count // 20, 1) + 1):
-        times = largest[:, few - 1] / np.maximum(largest[:, few], np.finfo(np.float32).tiny)
-        sets = [frozenset(row[:few].tolist()) for row in order]
-        common = max(sets, key=sets.count)
-        own = np.array([each == common for each in sets])
-        middle = float(np.median(times[own]))
-        if own.mean() > 0.5 and middle >= FAR:
-            return Outliers(sorted(common), int(own.sum()), len(sets), middle)
-    return None
+    largest = np.take_along_axis(varying, order, axis=1)[:, : most + 1]
+    times = largest[:, :-1] / np.maximum(largest[:, 1:], np.finfo(np.float32).tiny)
+    far = [np.flatnonzero(row >= FAR) for row in times]
+    above = [order[i, : each[-1] + 1] if each.size else order[i, :0] for i, each in enumerate(far)]
+    tensors = np.bincount(np.concatenate(above), minlength=count)
+    runs = np.flatnonzero(tensors > OFTEN * len(above))
+    theirs = [i for i, own in enumerate(above) if own.size and np.isin(own, runs).all()]
+    if not 0 < len(runs) <= most or len(theirs) <= len(above) / 2:
+        return None
+    middle = float(np.median([times[i, far[i][-1]] for i in theirs]))
+    return Outliers(runs.tolist(), len(theirs), len(above), middle)
 
 
 def layers_of(names: Collection[str], layers: Collection[str]) -> dict[str, str]:
@@ -166,7 +169,7 @@ def _layer_of(name: str, layers: Collection[str], is_numbered: bool) -> str:
     """Return which layer a tensor belongs to; see `layers_of`."""
     parts = sorted(name.split(";"), key=lambda part: not re.search(WEIGHTED, part))
     for part in parts:
-        for scope in part.split("/")[::-1]:
+        for scope in part.split("/")[-2::-1]:  # the last is the operation
             for known in [_bare(scope), scope] if is_numbered else [scope, _bare(scope)]:
                 if known in layers:
                     return known

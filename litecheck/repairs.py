@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from litecheck import (
     causes,
     converters,
     equalizing,
+    inside,
     litert,
     models,
     quantization,
@@ -21,10 +22,13 @@ from litecheck import (
     verdict,
 )
 from litecheck.artifacts import INTEGERS, PART
-from litecheck.table import SPARED, Check, Refused, Tried, percent, print_note
+from litecheck.table import FIRST, SPARED, Check, Refused, Tried, percent, print_note
 
 SOME, MORE = 16, 100  # runs in which a loss is measured, and the ranges of numbers
 OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
+CLEARLY = 0.9  # of an error: less than that is an improvement
+MOST = 0.9  # of the samples: what they reach, but for a few
+WIDER = 8.0  # times: three bits are lost to samples that reach so far
 UNLIKE = 4.0  # times: ranges of numbers that one scale does not fit
 NAMED = 8  # samples at most
 SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
@@ -59,11 +63,12 @@ class Measure:
         return verdict.mean_error(outputs, self.true, self._ranges)
 
 
-def repair(check: Check) -> bool:
+def repair(check: Check, replaced: Callable[[], None]) -> bool:
     """Say why full integer loses much, and save what loses less.
 
     Args:
         check: a `Check` of which full integer is saved.
+        replaced: is called when another file has taken its place.
 
     Returns:
         Whether 16 bits need not be tried.
@@ -71,8 +76,10 @@ def repair(check: Check) -> bool:
     with script.quiet():
         if check.has_test_set() and not check.loses(INTEGERS):
             return True
-        if _without_outliers(check) and not (check.has_test_set() and check.loses(INTEGERS)):
-            return True
+        if _without_outliers(check):
+            replaced()
+            if not (check.has_test_set() and check.loses(INTEGERS)):
+                return True
         if not check.loses(INTEGERS):
             return True
         if _is_calibrated_otherwise(check):
@@ -80,6 +87,7 @@ def repair(check: Check) -> bool:
         has_float_ends = _ends_lose(check)
         if check.has_test_set():
             _keep_in_float(check, has_float_ends)
+            replaced()
     return PART in check.rows or not check.loses(INTEGERS)
 
 
@@ -97,14 +105,9 @@ def _tried(check: Check, variant: str, content: bytes) -> Tried | None:
     return None
 
 
-def _is_better(check: Check, found: Tried | None) -> bool:
-    """Return whether a full-integer file loses little, or at most half of what the saved one does.
-
-    Without a test set any is better whose mean error is.
-    """
-    if not found or not check.has_test_set():
-        return bool(found)
-    return check.loss(found.row) <= max(1.0, check.loss(check.rows[INTEGERS]) / 2)
+def _is_better(check: Check, found: Tried) -> bool:
+    """Return whether a full-integer file loses less on the test set than the saved one."""
+    return check.loss(found.row) < check.loss(check.rows[INTEGERS])
 
 
 def _without_outliers(check: Check) -> bool:
@@ -125,16 +128,17 @@ def _without_outliers(check: Check) -> bool:
         return False
     try:
         content = converters.full_integer(check.integers, rest.runs)
-        helps = measure(content) <= before / 2
+        helps = measure(content) <= before * (CLEARLY if check.has_test_set() else CLEARLY / 2)
     except Exception:  # the converter raises many kinds; the first file stays
         return False
     tried = _tried(check, INTEGERS, content) if helps else None
-    if not tried or not _is_better(check, tried):
+    if not tried or (check.has_test_set() and not _is_better(check, tried)):
         return False
     ids = sorted(sum((every.ids[run] for run in found.runs), []))
-    one = len(ids) == 1
+    one, few = len(ids) == 1, len(found.runs) == 1
+    who = f"one of {_named(ids)}" if few and not one else _named(ids)
     print_note(
-        f"{_named(ids)} {'sets' if one else 'set'} the largest value in {found.tensors:,} of"
+        f"{who} {'sets' if few else 'set'} the largest value in {found.tensors:,} of"
         f" {found.of:,} tensors, {found.times:.2g} times the next one's"
     )
     check.calibrating = rest
@@ -173,6 +177,17 @@ def _is_calibrated_otherwise(check: Check) -> bool:
     others = check.others()
     if not others.runs:
         return False
+    for name in check.model.source.inputs:
+        reach = [
+            float(np.quantile([np.abs(run[name]).max(initial=0) for run in each.runs], MOST))
+            for each in (check.calibrating, others)
+            if check.model.source.inputs[name].dtype.kind == "f"
+        ]
+        if reach and reach[0] > WIDER * reach[1] > 0:
+            times = f"{reach[0] / reach[1]:,.0f} times"
+            print_note(f"{name} of the samples that calibrated reaches {times} as far as of others")
+            print_note("scale both alike: as in training")
+            return True
     content = _content(check)
     ranges = check.ranges() if check.has_test_set() else None
     own, other = (Measure(check, each, ranges)(content) for each in (check.calibrating, others))
@@ -183,9 +198,8 @@ def _is_calibrated_otherwise(check: Check) -> bool:
         f"mean error {percent(own)} of the range on samples that calibrated ({count:,} did),"
         f" {percent(other)} on others"
     )
-    print_note(
-        f"give more samples, of all kinds that it will meet: {models.samples_of(check.model)}"
-    )
+    way = models.samples_of(check.model)
+    print_note(f"give more samples, of all kinds that it will meet, scaled as in training: {way}")
     return True
 
 
@@ -233,9 +247,20 @@ def _ends_lose(check: Check) -> bool:
                 f"one int8 scale cannot fit numbers of such different ranges: split the {kind}, or"
                 " normalize outside the model"
             )
+        elif _is_far_from_zero([run[name] for run in arrays]):
+            print_note(
+                "its numbers are far from 0, which the scale must include: subtract an offset"
+                " outside the model"
+            )
         else:
             print_note("256 steps from its lowest to its highest number are too coarse for it")
     return True
+
+
+def _is_far_from_zero(arrays: Sequence[np.ndarray]) -> bool:
+    """Return whether numbers vary by little of their size."""
+    low, high = min(map(np.min, arrays)), max(map(np.max, arrays))
+    return bool(high - low < max(abs(low), abs(high)) / UNLIKE)
 
 
 def _keep_in_float(check: Check, has_float_ends: bool) -> None:
@@ -268,18 +293,20 @@ def _keep_in_float(check: Check, has_float_ends: bool) -> None:
             "the search ended before it knew which of them to keep in float: no file is made"
         )
         return
-    is_spread = len(found.floats) > SPREAD * found.of
+    content = file(found.floats)
+    floats, of = inside.parsed(content).floats()
+    is_spread = floats > SPREAD * of
     if is_spread and _equalized(check):
         return
-    tried = _tried(check, PART, file(found.floats))
+    tried = _tried(check, PART, content)
+    count = f"with {floats:,} of {of:,} operations in float"
     if tried and check.loss(tried.row) <= 1:
-        _keep_if_small(check, tried)
+        _keep_if_small(check, tried, count)
         return
     if tried:
         metrics = ", ".join(check.texts(tried.row))
-        count = f"{len(found.floats):,} of {found.of:,}"
-        print_note(f"with {count} operations in float it still loses too much: {metrics}")
-    if is_spread or not _equalized(check):
+        print_note(f"{count} it still loses too much: {metrics}")
+    if (is_spread or not _equalized(check)) and not has_float_ends:
         print_note("what is left is quantization-aware training: docs/when-accuracy-drops.md")
 
 
@@ -294,19 +321,24 @@ def _print_ranking(found: quantization.Ranking) -> None:
         print_note(f"  {percent(cost.loss):>7}  {cost}")
 
 
-def _keep_if_small(check: Check, tried: Tried) -> None:
-    """Keep a file of part integers, unless dynamic range serves as well with fewer bytes."""
+def _keep_if_small(check: Check, tried: Tried, count: str) -> None:
+    """Keep a file of part integers, unless float32 or, as it serves, dynamic range is smaller.
+
+    Args:
+        check: the `Check`.
+        tried: what was found of the file.
+        count: how many operations stay in float, in words.
+    """
+    most = {FIRST: float(check.rows[FIRST].bytes)}
     dynamic = check.rows.get("dynamic range")
-    most = np.inf
     if dynamic and not check.loses(dynamic.variant):
-        most = max(LARGER * dynamic.bytes, dynamic.bytes + BESIDE)
-    if tried.row.bytes <= most:
+        most[dynamic.variant] = max(LARGER * dynamic.bytes, dynamic.bytes + BESIDE)
+    smaller = min(most, key=lambda variant: most[variant])
+    if tried.row.bytes < most[smaller]:
         check.keep(tried)
         return
-    floats, of = tried.measured.inside.floats()
-    size = f"{tried.row.bytes:,} bytes"
-    print_note(f"with {floats:,} of {of:,} operations in float it loses little, in {size}:")
-    print_note("not written, because dynamic range is smaller")
+    print_note(f"{count} it loses little, in {tried.row.bytes:,} bytes:")
+    print_note(f"not written, because {smaller} is smaller")
 
 
 def _equalized(check: Check) -> bool:

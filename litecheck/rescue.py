@@ -28,6 +28,7 @@ class Progress:
     Attributes:
         saved: the SHA-256 of the files that are written, by variants.
         left_out: why others were not, by variants.
+        notes: what was done that a variant loses less, by variants.
     """
 
     def __init__(self, file: str = "") -> None:
@@ -35,9 +36,10 @@ class Progress:
         self._file, self._latest = file, ""
         self.saved: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
         if os.path.exists(file):
             with open(file, encoding="utf-8") as content:
-                self._latest, self.saved, self.left_out = json.load(content)
+                self._latest, self.saved, self.left_out, self.notes = json.load(content)
 
     def is_resumed(self) -> bool:
         """Return whether another process has begun."""
@@ -52,8 +54,9 @@ class Progress:
         self._latest = variant
         self._write()
 
-    def end(self, variant: str, sha256: str | None, reason: str) -> None:
-        """Note what came of a variant: a file, or why there is none."""
+    def end(self, variant: str, sha256: str | None, reason: str, note: str = "") -> None:
+        """Note what came of a variant: a file, and what was done to it, or why there is none."""
+        self.notes[variant] = note
         if sha256:
             self.saved[variant] = sha256
         else:
@@ -71,7 +74,7 @@ class Progress:
         if self._file:
             aside = f"{self._file}.new"  # a process that dies here leaves the old one whole
             with open(aside, "w", encoding="utf-8") as content:
-                json.dump([self._latest, self.saved, self.left_out], content)
+                json.dump([self._latest, self.saved, self.left_out, self.notes], content)
             os.replace(aside, self._file)
 
 

@@ -101,7 +101,7 @@ def people(count, seed):
     return np.stack([age, income, rate], axis=1).astype("float32"), truth.astype("float32")[:, None]
 
 
-def columns(width=64, depth=1):
+def columns(width=64, depth=2):
     """Return a model of an age, an income and a rate, standardized inside."""
     keras.utils.set_random_seed(1)
     x, truth = people(2000, seed=1)

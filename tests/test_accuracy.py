@@ -502,7 +502,8 @@ def test_advice_where_much_is_lost(warm, tmp_path):
     np.save(tmp_path / "net.samples.npy", x[:200])
     np.savez(tmp_path / "net.test.npz", inputs=x[200:], labels=x[200:, 0] - x[200:, 1] + 0.01)
     process = warm("convert", "net.keras", cwd=tmp_path)
-    assert "part integer" in table(process.stdout)
+    assert "16-bit int" in table(process.stdout)
+    assert "not written, because float32 is smaller" in process.stdout
     assert "No variant is smaller than float32: quantization does not pay" in process.stdout
 
 

@@ -19,7 +19,7 @@ from tensorflow import keras
 from test_apart import children
 
 import litecheck
-from litecheck import quantization
+from litecheck import conversion, quantization, rescue
 
 PAGE = REPOSITORY / "docs/when-accuracy-drops.md"
 TOLD = [  # what is said only where something is lost
@@ -221,12 +221,39 @@ def test_too_few_samples(here, warm):
         r"error (\S+)% of the range on samples that calibrated \(1 did\), (\S+)% on others", out
     ).groups()
     assert float(own) < 1 < float(others)
-    assert "give more samples, of all kinds that it will meet: --samples FILE, or dark.sam" in out
+    assert "of all kinds that it will meet, scaled as in training: --samples FILE, or dark" in out
     assert "500 of 500 samples are outside the calibrated range, with the largest errors" in out
     assert "if quantized alone" not in out
     more = here("healthy") / "healthy.samples.npy"
     out = warm("convert", "dark.keras", "--samples", more, cwd=directory).stdout
     assert not [words for words in TOLD if words in out]
+
+
+def test_samples_on_a_larger_scale(here, warm):
+    """Right samples beside them do not help, and are no longer asked for."""
+    directory = here("healthy")
+    x = np.load(directory / "healthy.samples.npy")
+    for samples in [255 * x, np.concatenate([255 * x[:50], x[50:]])]:
+        np.save(directory / "healthy.samples.npy", samples)
+        out = warm("convert", "healthy.keras", cwd=directory).stdout
+        assert re.search(r"image of the samples that calibrated reaches 2\d\d times as far", out)
+        assert "scale both alike: as in training" in out
+        assert "if quantized alone" not in out
+
+
+def test_numbers_far_from_zero(tmp_path, warm):
+    x, labels = ailing.images(700, seed=1)
+    image = keras.Input((8, 8, 1), name="image")
+    h = keras.layers.Rescaling(1.0, offset=-1000.0)(image)
+    h = keras.layers.Dense(64, activation="relu")(keras.layers.Flatten()(h))
+    model = ailing.fitted(image, h, 1000 + x[:500], np.eye(10)[labels[:500]], 10, "softmax")
+    model.save(tmp_path / "far.keras")
+    np.save(tmp_path / "far.samples.npy", 1000 + x[:100])
+    np.savez(tmp_path / "far.test.npz", inputs=1000 + x[500:], labels=labels[500:])
+    out = warm("convert", "far.keras", cwd=tmp_path).stdout
+    assert "rounding input image alone" in out
+    assert "its numbers are far from 0, which the scale must include: subtract an offset" in out
+    assert "quantization-aware training" not in out
 
 
 def test_a_few_samples_outside_of_what_calibrated(here, warm):
@@ -391,6 +418,14 @@ def test_outliers():
         assert (found.runs, found.tensors, found.of) == (own, 20, 20)
         assert 20 < found.times < 60
     runs = healthy.copy()
+    runs[:, 3] *= 40
+    runs[:, 39] *= 300  # one hides the other
+    assert quantization.outliers(runs).runs == [3, 39]
+    runs = healthy.copy()
+    runs[:8, 3] *= 40  # each in an input of its own
+    runs[8:, 39] *= 40
+    assert quantization.outliers(runs).runs == [3, 39]
+    runs = healthy.copy()
     runs[:, :3] *= 40  # more than a twentieth: a kind of samples, and no outliers
     assert quantization.outliers(runs) is None
     runs = healthy.copy()
@@ -413,6 +448,7 @@ def test_outliers():
         ("PartitionedCall:0", ["dense"], ""),
         ("net/re_lu_1/Relu;net/bn_1/add;net/conv_1/convolution", ["re_lu", "bn", "conv"], "conv"),
         ("net/block/inner_1/MatMul", ["inner", "block"], "inner"),
+        ("net/rescaling_1/add", ["rescaling", "add"], "rescaling"),
         ("tfl.unidirectional_sequence_lstm", ["lstm"], ""),
     ],
 )
@@ -484,6 +520,20 @@ def test_an_operation_that_cannot_be_tried_is_left_out():
     found = quantization.ranked(Named.several("abc"), loss, [])
     assert [each.name for each in found.costs] == ["b", "c"]
     assert found.floats is None  # that of "a" cannot be brought back
+
+
+@pytest.mark.parametrize("name", ["outlier", "all"])
+def test_a_repaired_file_outlives_its_process(here, monkeypatch, name):
+    """What another process of the same conversion finds there, it keeps, with its note."""
+    directory = here(name)
+    monkeypatch.chdir(directory)
+    records = []
+    for _ in range(2):
+        conversion.convert(f"{name}.keras", progress=rescue.Progress("progress.json"))
+        rows = record_of(directory / f"{name}.check.json")["variants"]
+        records.append({variant: (row["sha256"], row.get("note")) for variant, row in rows.items()})
+    assert records[0] == records[1]
+    assert records[1]["full integer"][1]
 
 
 def test_the_record_can_be_read_by_others(here, warm):
