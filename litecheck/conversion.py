@@ -182,7 +182,11 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
         row = check.rows[INTEGERS]
         progress.end(INTEGERS, row.sha256, "", row.note)
 
-    is_repaired = repairs.repair(check, replaced)
+    is_repaired = False
+    try:
+        is_repaired = repairs.repair(check, replaced)
+    except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses what is tried
+        print_note(f"what loses it is not known: {causes.refusal(error)}")
     part = check.rows.get(PART)
     progress.end(PART, part.sha256 if part else None, "")
     return is_repaired

@@ -209,30 +209,33 @@ def _ends_lose(check: Check) -> bool:
     measure, runner = Measure(check, check.calibrating), litert.Runner(content)
     whole = measure(content)
 
-    def loss(names: Collection[str]) -> float:
+    tensors = {"input": runner.inputs, "output": runner.outputs}
+
+    def loss(ends: Collection[tuple[str, str]]) -> float:
         """Return what the float model loses if these inputs and outputs are rounded to integers."""
 
-        def rounded(tensors: Mapping[str, litert.Tensor], arrays: samples.Arrays) -> samples.Arrays:
+        def rounded(kind: str, arrays: samples.Arrays) -> samples.Arrays:
             return {
-                name: litert.dequantize(litert.quantize(array, tensors[name]), tensors[name])
-                if name in names
+                name: litert.dequantize(litert.quantize(array, tensor), tensor)
+                if (kind, name) in ends
                 else array
                 for name, array in arrays.items()
+                for tensor in [tensors[kind][name]]
             }
 
-        runs = [rounded(runner.inputs, run) for run in measure.runs]
+        runs = [rounded("input", run) for run in measure.runs]
         outputs = check.outputs(check.float32, runs)
-        return measure.of([rounded(runner.outputs, each) for each in outputs])
+        return measure.of([rounded("output", each) for each in outputs])
 
     ends = [
         (kind, name)
-        for kind, tensors in [("input", runner.inputs), ("output", runner.outputs)]
-        for name, tensor in tensors.items()
+        for kind, side in tensors.items()
+        for name, tensor in side.items()
         if tensor["quantization"][0]
     ]
-    if loss([name for _, name in ends]) < whole / 2:
+    if loss(ends) < whole / 2:
         return False
-    costs = {(kind, name): loss([name]) for kind, name in ends}
+    costs = {end: loss([end]) for end in ends}
     for (kind, name), alone in costs.items():
         if alone < min(whole / 4, max(costs.values())):
             continue
