@@ -31,8 +31,8 @@ export function plot(svg, real, series) {
     for (const [x, y] of points) {
       parts.push(drawing("circle", { cx: across(x), cy: up(y), r: 4, fill: color }));
     }
-    parts.push(drawing("circle", { cx: across(24), cy: up(57000) + 20 * index, r: 4, fill: color }));
-    parts.push(text(across(24) + 11, up(57000) + 4 + 20 * index, "start", name));
+    parts.push(drawing("circle", { cx: across(300), cy: up(16500) + 16 * index, r: 4, fill: color }));
+    parts.push(text(across(300) + 11, up(16500) + 4 + 16 * index, "start", name));
   }
   parts.push(line(0, up(0), 0, up(60005), "now"));
   svg.append(...parts);
