@@ -162,6 +162,11 @@ def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
         else:
             progress.begin(variant)
             _convert(check, variant, path)
+    _end(check, variant, progress)
+
+
+def _end(check: Check, variant: str, progress: rescue.Progress) -> None:
+    """Note in the progress what came of a variant."""
     row = check.rows.get(variant)
     reason = check.left_out.get(variant, ("", ""))[1]
     progress.end(variant, row.sha256 if row else None, reason, row.note if row else "")
@@ -177,18 +182,12 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
             _add(check, PART, progress)
         return PART in check.rows or not check.loses(INTEGERS)
     progress.begin(PART)
-
-    def replaced() -> None:
-        row = check.rows[INTEGERS]
-        progress.end(INTEGERS, row.sha256, "", row.note)
-
     is_repaired = False
     try:
-        is_repaired = repairs.repair(check, replaced)
+        is_repaired = repairs.repair(check, lambda: _end(check, INTEGERS, progress))
     except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses what is tried
         print_note(f"what loses it is not known: {causes.refusal(error)}")
-    part = check.rows.get(PART)
-    progress.end(PART, part.sha256 if part else None, "")
+    _end(check, PART, progress)
     return is_repaired
 
 

@@ -74,19 +74,19 @@ def repair(check: Check, replaced: Callable[[], None]) -> bool:
         Whether 16 bits need not be tried.
     """
     with script.quiet():
-        if check.has_test_set() and not check.loses(INTEGERS):
-            return True
-        if _without_outliers(check):
+        has_test_set = check.has_test_set()
+        if (check.loses(INTEGERS) or not has_test_set) and _without_outliers(check):
             replaced()
-            if not (check.has_test_set() and check.loses(INTEGERS)):
+            if not has_test_set:
                 return True
         if not check.loses(INTEGERS):
             return True
         if _is_calibrated_otherwise(check):
             return False
-        has_float_ends = _ends_lose(check)
-        if check.has_test_set():
-            _keep_in_float(check, has_float_ends)
+        measure = Measure(check, check.calibrating)
+        has_float_ends = _ends_lose(check, measure)
+        if has_test_set:
+            _keep_in_float(check, measure, has_float_ends)
             replaced()
     return PART in check.rows or not check.loses(INTEGERS)
 
@@ -203,12 +203,10 @@ def _is_calibrated_otherwise(check: Check) -> bool:
     return True
 
 
-def _ends_lose(check: Check) -> bool:
+def _ends_lose(check: Check, measure: Measure) -> bool:
     """Return whether most of the loss is that of inputs and outputs alone, and say of which."""
     content = _content(check)
-    measure, runner = Measure(check, check.calibrating), litert.Runner(content)
-    whole = measure(content)
-
+    whole, runner = measure(content), litert.Runner(content)
     tensors = {"input": runner.inputs, "output": runner.outputs}
 
     def loss(ends: Collection[tuple[str, str]]) -> float:
@@ -266,18 +264,17 @@ def _is_far_from_zero(arrays: Sequence[np.ndarray]) -> bool:
     return bool(high - low < max(abs(low), abs(high)) / UNLIKE)
 
 
-def _keep_in_float(check: Check, has_float_ends: bool) -> None:
+def _keep_in_float(check: Check, measure: Measure, has_float_ends: bool) -> None:
     """Look for the operations that lose it, and keep the file in which few stay in float."""
     runs = check.calibrating.runs
     try:
         with script.doing("calibrating"):
             converter = converters.converter(check.integers, PART, runs)
             quantizer = quantization.PartInteger(converter, runs)
-        quantizer.has_float_ends = has_float_ends
-        measure = Measure(check, check.calibrating)
     except Exception as error:
         print_note(f"which operation loses it is not known: {causes.refusal(error)}")
         return
+    quantizer.has_float_ends = has_float_ends
 
     def file(floats: Collection[str]) -> bytes:
         content = quantizer.file(floats)

@@ -657,6 +657,8 @@ class Check:
             if tensor["quantization"][0]
             for low, high in [litert.random_range(tensor)]
         ]
+        if not ends:
+            return 0
         outside, within = dict[int, float](), [0.0]
         for index, (given, true) in enumerate(zip(measured.outputs, self._outputs, strict=False)):
             ids = self._samples.ids[index]
@@ -784,52 +786,41 @@ class Check:
         file, digest = model.identity
         source = given.source if given.source and os.path.exists(given.source) else None
         thresholds = {n: t.threshold for n, t in self._tasks.items() if t.threshold is not None}
-        return (
-            {
-                "model": {
-                    "path": artifacts.relative(model.path, name)
-                    if file
-                    else os.path.basename(name),
-                    "file": file and artifacts.relative(file, name),
-                    "sha256": digest,
-                    "signature": model.source.signature,
-                    "options": list(model.options),
-                },
-                "compared_with": model.reference.words,
-                "samples": {
-                    "file": source and artifacts.relative(source, name),
-                    "of": given.total,
-                    "compared": given.size(),
-                    "calibrated": self.calibrating.size(),
-                },
-                "original": self._named(self.metrics)
-                | ({"threshold": thresholds} if thresholds else {}),
-                "versions": {
-                    package: importlib.metadata.version(package)
-                    for package in ("tensorflow", "keras", "ai-edge-litert")
-                },
-                "variants": self._variants(),
-            }
-            | self._losses()
-            | {
-                "ranges": record.pack(self._expected.ranges),
-                "runs": [
-                    record.run(
-                        given.runs[index],
-                        self._outputs[index],
-                        {variant: of[place] for variant, of in self._tolerances.items()},
-                        self._expected.others[index],
-                    )
-                    for place, index in enumerate(self._recorded)
-                ],
-            }
-        )
-
-    def _losses(self) -> dict[str, Any]:
-        """Return what the record says of operations, if it was looked for what loses."""
-        if not self.costs:
-            return {}
-        return {"operations": [each._asdict() for each in self.costs]}
+        operations = [each._asdict() for each in self.costs]
+        return {
+            "model": {
+                "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
+                "file": file and artifacts.relative(file, name),
+                "sha256": digest,
+                "signature": model.source.signature,
+                "options": list(model.options),
+            },
+            "compared_with": model.reference.words,
+            "samples": {
+                "file": source and artifacts.relative(source, name),
+                "of": given.total,
+                "compared": given.size(),
+                "calibrated": self.calibrating.size(),
+            },
+            "original": self._named(self.metrics)
+            | ({"threshold": thresholds} if thresholds else {}),
+            "versions": {
+                package: importlib.metadata.version(package)
+                for package in ("tensorflow", "keras", "ai-edge-litert")
+            },
+            "variants": self._variants(),
+            **({"operations": operations} if operations else {}),
+            "ranges": record.pack(self._expected.ranges),
+            "runs": [
+                record.run(
+                    given.runs[index],
+                    self._outputs[index],
+                    {variant: of[place] for variant, of in self._tolerances.items()},
+                    self._expected.others[index],
+                )
+                for place, index in enumerate(self._recorded)
+            ],
+        }
 
     def _variants(self) -> dict[str, dict[str, Any]]:
         """Return what the record says of each variant."""
