@@ -283,17 +283,27 @@ def _wipe() -> None:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put off a Ctrl-C until the block has ended."""
+def _noting_interrupts() -> Iterator[list[bool]]:
+    """Note each Ctrl-C of this block in a list, which is yielded; it does nothing else then."""
+    came: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
+        yield came  # signals reach the main thread only
         return
-    pending: list[bool] = []
-    handler = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
     try:
-        yield
+        yield came
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off a Ctrl-C until the block has ended."""
+    pending: list[bool] = []
+    try:
+        with _noting_interrupts() as pending:
+            yield
+    finally:
         if pending:
             signal.raise_signal(signal.SIGINT)
 
@@ -305,17 +315,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     Yields:
         A function that returns whether it came.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came: list[bool] = []
-    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    try:
+    with _noting_interrupts() as came:
         yield lambda: bool(came)
         if came:
             time.sleep(0.2)  # the process outside passes the same Ctrl-C on once more
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 class Keeper:
