@@ -26,6 +26,7 @@ def convert(
     batch: int | None = None,
     loops: bool = False,
     float_ends: bool = False,
+    scale: str | None = None,
 ) -> "Check":
     """Convert a model to every variant, check each, print a table, and save what is sound.
 
@@ -36,16 +37,19 @@ def convert(
             NAME.mixed.tflite or NAME.int16.tflite, NAME.check.json and NAME.variants.png. By
             default that of the model.
         samples: typical inputs, samples first, of the shape and dtype that the model takes: an
-            array, a dict of arrays by the names of several inputs, or a `.npy` or `.npz` file. They
-            calibrate full-integer quantization. By default `NAME.samples.npy` beside a model that
-            has a path; without samples there is no full-integer variant.
-        test: a test set: a pair of inputs and labels, or a `.npz` file with the arrays `inputs` and
-            `labels`. By default `NAME.test.npz` beside a model that has a path.
+            array, a dict of arrays by the names of several inputs, a `.npy` or `.npz` file, or a
+            folder of images. They calibrate full-integer quantization. By default
+            `NAME.samples.npy` beside a model that has a path; without samples there is no
+            full-integer variant.
+        test: a test set: a pair of inputs and labels, a `.npz` file with the arrays `inputs` and
+            `labels`, or a folder with a folder of images for each class. By default `NAME.test.npz`
+            beside a model that has a path.
         signature: which of a SavedModel's signatures; by default the only one or serving_default.
         batch: fixes how many samples a run takes.
         loops: keeps LSTM layers loops, as browsers and LiteRT's C API need them. By default each is
             one operation, which a program resets before each sample.
         float_ends: also makes full integer with inputs and outputs of float32.
+        scale: of images: "0..1", "-1..1", or by default "0..255", pixel values as they are.
 
     Returns:
         The `Check`: `rows` has a `Row` for each variant that was saved, by its name. If TensorFlow
@@ -61,16 +65,19 @@ def convert(
     """
     from litecheck import conversion
 
-    return conversion.convert(model, name, samples, test, signature, batch, loops, float_ends)
+    options = (signature, batch, loops, float_ends, scale)
+    return conversion.convert(model, name, samples, test, *options)
 
 
-def run(path: str, inputs: "Given") -> "dict[str, np.ndarray]":
+def run(path: str, inputs: "Given", scale: str | None = None) -> "dict[str, np.ndarray]":
     """Run a `.tflite` file, and return its outputs as real numbers.
 
     Args:
         path: the file.
         inputs: samples first, real numbers in place of a quantized file's integers: an array, a
-            dict of arrays by the names of several inputs, or a `.npy` or `.npz` file.
+            dict of arrays by the names of several inputs, a `.npy` or `.npz` file, an image or a
+            folder of images.
+        scale: of images: "0..255", "0..1" or "-1..1"; by default what the file's record says.
 
     Returns:
         Arrays by the names of outputs, samples first.
@@ -83,7 +90,7 @@ def run(path: str, inputs: "Given") -> "dict[str, np.ndarray]":
     """
     from litecheck import running
 
-    return running.run(path, inputs)
+    return running.run(path, inputs, scale)
 
 
 def __getattr__(name: str) -> Any:

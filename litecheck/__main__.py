@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from litecheck import artifacts, rescue, script
 
+SCALE = "of images: 0..1 or -1..1 (default: that of the file's record, or 0..255, pixel values)"
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are two lines."""
@@ -48,11 +50,17 @@ def parser() -> Parser:
         "model", metavar="MODEL", help="a Keras archive (.keras, .h5) or a SavedModel directory"
     )
     convert.add_argument(
-        "--samples", metavar="FILE", help="typical inputs, .npy or .npz (default: NAME.samples.npy)"
+        "--samples",
+        metavar="PATH",
+        help="typical inputs: .npy, .npz or a folder of images (default: NAME.samples.npy)",
     )
     convert.add_argument(
-        "--test", metavar="FILE", help="inputs and labels, .npz (default: NAME.test.npz)"
+        "--test",
+        metavar="PATH",
+        help="inputs and labels: .npz, or a folder of images for each class (default:"
+        " NAME.test.npz)",
     )
+    convert.add_argument("--scale", metavar="LOW..HIGH", help=SCALE)
     convert.add_argument("--signature", metavar="NAME", help="which of a SavedModel's signatures")
     convert.add_argument(
         "--batch", metavar="N", type=whole_number, help="fix the number of samples in a run to N"
@@ -74,9 +82,16 @@ def parser() -> Parser:
     )
     run.add_argument("file", metavar="FILE.tflite", help="the file")
     run.add_argument(
-        "--input", metavar="FILE", help="its inputs, samples first: .npy or .npz (default: random)"
+        "--input",
+        metavar="PATH",
+        help="its inputs: .npy or .npz, samples first; an image or a folder (default: random)",
     )
-    run.add_argument("--test", metavar="FILE", help="inputs and labels, .npz: how many are right?")
+    run.add_argument(
+        "--test",
+        metavar="PATH",
+        help="inputs and labels: .npz, or a folder of images for each class: how many are right?",
+    )
+    run.add_argument("--scale", metavar="LOW..HIGH", help=SCALE)
     return main
 
 
@@ -92,6 +107,14 @@ def requirements() -> str:
     return " ".join(each.split(";")[0].strip() for each in needed if "extra" in each)
 
 
+def _with_scale(words: list[str]) -> list[str]:
+    """Return the words with an option and its scale as one: -1..1 looks like an option itself."""
+    if "--scale" not in words[:-1]:
+        return words
+    at = words.index("--scale")
+    return [*words[:at], "=".join(words[at : at + 2]), *words[at + 2 :]]
+
+
 def main(progress: str = "") -> None:
     """Run the command that is given.
 
@@ -102,14 +125,14 @@ def main(progress: str = "") -> None:
     program = " ".join(["litecheck", *[word for word in words if not word.startswith("-")]])
     install = "ai-edge-litert" if words == ["run"] else requirements()
     script.start(program=program, install=install)
-    options, unknown = parser().parse_known_args()
+    options, unknown = parser().parse_known_args(_with_scale(sys.argv[1:]))
     if unknown:
         remedy = f"Its options: {script.command(options.command, '--help')}"
         raise script.Failure(f"unrecognized arguments: {' '.join(unknown)}\n{remedy}")
     if options.command == "run":
         from litecheck import running
 
-        running.show(options.file, options.input, options.test)
+        running.show(options.file, options.input, options.test, options.scale)
         return
     if options.command == "convert" or not options.model.endswith(".tflite"):
         artifacts.require_model(options.model)
@@ -134,6 +157,7 @@ def main(progress: str = "") -> None:
         options.batch,
         options.loops,
         options.float_ends,
+        options.scale,
         rescue.Progress(progress),
     )
 

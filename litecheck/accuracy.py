@@ -5,6 +5,7 @@ classes or truth values, else a mean absolute error. Samples are counted in part
 is the sum of all parts' sums by the sum of their numbers.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from litecheck import script
 
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
 WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of metrics
+ROUNDED = 0.5  # by which a sum of probabilities may differ from 1 if each is rounded, at most
 IGNORED = -1  # the label of an element that does not count
 
 
@@ -82,8 +84,39 @@ def extended(outputs: Arrays, labels: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
-    """Return the metric of each output with labels, from the outputs of all runs in their order.
+class Score(NamedTuple):
+    """How good outputs are.
+
+    Attributes:
+        metric: the accuracy, or the mean error.
+        pairs: how often a label, the first, was called which, the second; none where labels are no
+            classes.
+    """
+
+    metric: float
+    pairs: Counter[tuple[int, int]]
+
+    def is_chance(self) -> bool:
+        """Return whether an accuracy is near what chance gives.
+
+        Chance is right as often as labels l and predictions p of their own frequencies meet:
+        c = sum_k l_k · p_k. Near is a tenth of the way from there to 1, or two standard errors,
+        √(c (1 - c) / n), if that is more. The part of the way is Cohen's kappa (Cohen, "A
+        coefficient of agreement for nominal scales", 1960).
+        """
+        number = self.pairs.total()
+        labels, given = Counter[int](), Counter[int]()
+        for (true, called), count in self.pairs.items():
+            labels[true] += count
+            given[called] += count
+        chance = sum(labels[each] * given[each] for each in labels) / max(number, 1) ** 2
+        error = np.sqrt(chance * (1 - chance) / max(number, 1))
+        near = chance + max(2 * error, (1 - chance) / 10)
+        return bool(self.pairs and self.metric <= near < 1)
+
+
+def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score]:
+    """Return the score of each output with labels, from the outputs of all runs in their order.
 
     Args:
         of: what to count at each output, see `tasks`.
@@ -91,14 +124,21 @@ def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, floa
     """
     totals, numbers = dict.fromkeys(of, 0.0), dict.fromkeys(of, 0)
     starts = dict.fromkeys(of, 0)
+    pairs = {name: Counter[tuple[int, int]]() for name in of}
     for run in outputs if of else []:
         for name, task in of.items():
             values = np.atleast_1d(run[name])
             part, counted = count(task, values, starts[name])
+            pairs[name].update(called(task, values, starts[name]))
             totals[name] += part
             numbers[name] += counted
             starts[name] += len(values)
-    return {name: totals[name] / numbers[name] for name in of}
+    return {name: Score(totals[name] / numbers[name], pairs[name]) for name in of}
+
+
+def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
+    """Return the metric of each output with labels; see `scores`."""
+    return {name: score.metric for name, score in scores(of, outputs).items()}
 
 
 def same_class(
@@ -120,7 +160,7 @@ def same_class(
     classifiers = [
         name
         for name in expected[0]
-        if all(_probable(run[name], len(own)) for run, own in zip(expected, ids, strict=True))
+        if all(probable(run[name], len(own)) for run, own in zip(expected, ids, strict=True))
     ]
     if not classifiers:
         return None
@@ -132,12 +172,18 @@ def same_class(
     return sum(found.values()), len(found)
 
 
-def _probable(outputs: np.ndarray, samples: int) -> bool:
-    """Return whether these are two or more probabilities for each sample."""
+def probable(outputs: np.ndarray, samples: int, step: float = 0.0) -> bool:
+    """Return whether these are two or more probabilities for each sample.
+
+    Args:
+        outputs: the outputs of a run.
+        samples: how many there are.
+        step: that of their scale, where they are stored as integers: each is rounded to one.
+    """
     if outputs.dtype.kind != "f" or outputs.ndim != 2 or outputs.shape[1] < 2:
         return False
-    sums = outputs.sum(axis=1)
-    return len(sums) == samples and bool((outputs >= 0).all() and (np.abs(sums - 1) < 1e-3).all())
+    sums, slack = outputs.sum(axis=1), 1e-3 + min(step * outputs.shape[1] / 2, ROUNDED)
+    return len(sums) == samples and bool((outputs >= 0).all() and (np.abs(sums - 1) < slack).all())
 
 
 def threshold(outputs: np.ndarray) -> float:
@@ -177,6 +223,28 @@ def count(task: Task, outputs: np.ndarray, start: int) -> tuple[float, int]:
     else:
         right = outputs == labels
     return float((right & counted).sum()), number
+
+
+def called(task: Task, outputs: np.ndarray, start: int) -> Counter[tuple[int, int]]:
+    """Count how often a label was called which class; see `count`.
+
+    Nothing is counted where labels are no classes, as for several truth values at once.
+    """
+    labels = task.labels[start : start + len(outputs)]
+    if task.rule == "largest":
+        given = outputs.argmax(axis=-1)
+    elif task.rule == "distance" or labels.size > len(labels):
+        return Counter()
+    else:
+        given = outputs > task.threshold if task.rule == "threshold" else outputs
+    if given.shape != labels.shape:
+        return Counter()
+    kept = labels != IGNORED
+    pairs = np.stack([labels[kept], given[kept]]).astype(np.int64)
+    numbers = np.unique(pairs[0] * 2**32 + pairs[1], return_counts=True)
+    return Counter(
+        {divmod(int(pair), 2**32): int(count) for pair, count in zip(*numbers, strict=True)}
+    )
 
 
 def text(kind: str, metric: float) -> str:

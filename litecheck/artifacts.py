@@ -96,6 +96,12 @@ def stem(path: str) -> str:
     return _bare(path)
 
 
+def name_of(path: str) -> str:
+    """Return NAME of `NAME.int8.tflite`, or of any variant's file."""
+    suffixes = sorted((variant.suffix for variant in VARIANTS.values()), key=len, reverse=True)
+    return next((path.removesuffix(end) for end in suffixes if path.endswith(end)), path)
+
+
 def _bare(path: str) -> str:
     """Return a path without the separators of this system at its end."""
     return path.rstrip(f"/{os.sep}")

@@ -31,6 +31,7 @@ def convert(
     batch: int | None = None,
     loops: bool = False,
     float_ends: bool = False,
+    scale: str | None = None,
     progress: rescue.Progress | None = None,
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
@@ -52,7 +53,8 @@ def convert(
     def checked(found: models.Model) -> Check:
         beside = found.stem() if isinstance(model, str) else ""
         x = samples.find(beside, "samples") if beside and given is None else given
-        return Check(found, x, samples.find(beside, "test") if beside and test is None else test)
+        xy = samples.find(beside, "test") if beside and test is None else test
+        return Check(found, x, xy, scale)
 
     try:
         with _printing(not progress.is_resumed()):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from litecheck import artifacts, litert, script, verdict
+from litecheck import accuracy, artifacts, images, litert, script, verdict
 
 FORMAT = 1
 SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format
@@ -172,15 +172,15 @@ class Entry(NamedTuple):
 
     def source(self) -> str:
         """Return the path of the model, as seen from here."""
-        beside = os.path.dirname(self.path)
-        return os.path.normpath(os.path.join(beside, self.fields["model"]["path"]))
+        return _seen(self.fields["model"]["path"], self.path)
 
     def again(self) -> str:
         """Return how to convert the model again."""
         if self.fields["model"]["file"] is None:
             return "convert the model again, with litecheck.convert in your program"
-        options = self.fields["model"].get("options", [])
-        return _convert(self.source(), self.path.removesuffix(SUFFIX), options)
+        return _convert(
+            self.source(), self.path.removesuffix(SUFFIX), _options(self.fields, self.path)
+        )
 
 
 def find(path: str) -> Entry | None:
@@ -230,6 +230,14 @@ def _read(file: str) -> dict[str, Any]:
             raise TypeError
         if not all(type(row["file"]) is str for row in fields["variants"].values()):
             raise TypeError
+        given = fields.get("samples", {})
+        words = [
+            *fields.get("labels", []),
+            *given.get("given", {}).values(),
+            given.get("scale", ""),
+        ]
+        if not all(type(word) is str for word in words):
+            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise script.Unreadable(f"{file} is damaged", f": {_again(file)}") from error
     return fields
@@ -247,12 +255,32 @@ def _again(file: str) -> str:
         contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
         open(file, encoding="utf-8") as content,
     ):
-        model = json.load(content)["model"]
-        found.insert(0, os.path.normpath(os.path.join(os.path.dirname(file), model["path"])))
-        options = list(map(str, model.get("options", [])))
+        fields = json.load(content)
+        found.insert(0, _seen(fields["model"]["path"], file))
+        options = list(map(str, _options(fields, file)))
     for source in filter(artifacts.is_model, found):
         return _convert(source, name, options)
     return f"convert the model again where it is: {script.command('convert', 'MODEL')}"
+
+
+def _seen(path: str, file: str) -> str:
+    """Return a path of a record as seen from here."""
+    return os.path.normpath(os.path.join(os.path.dirname(file), path))
+
+
+def _options(fields: Mapping[str, Any], file: str) -> list[str]:
+    """Return the options of a conversion from its record: words for a command.
+
+    Samples and a test set that lie beside the model are found without being named.
+    """
+    model, given = fields["model"], fields.get("samples", {})
+    options = list(model.get("options", []))
+    for kind, path in given.get("given", {}).items():
+        beside = f"{artifacts.stem(model['path'])}.{kind}"
+        if os.path.normpath(path) not in map(os.path.normpath, (f"{beside}.npy", f"{beside}.npz")):
+            options += [f"--{kind}", _seen(path, file)]
+    scale = given.get("scale")
+    return [*options, "--scale", scale] if scale not in (None, images.PIXELS) else options
 
 
 def _convert(source: str, name: str, options: Sequence[str]) -> str:
@@ -269,6 +297,29 @@ def threshold(path: str) -> dict[str, float]:
     """
     entry = find(path)
     return entry.fields["original"].get("threshold", {}) if entry else {}
+
+
+def labels(path: str) -> list[str]:
+    """Return the names of classes in a `.tflite` file's record, in their order; [] without any."""
+    entry = find(path)
+    return entry.fields.get("labels", []) if entry else []
+
+
+def scale(path: str) -> str | None:
+    """Return the scale of images in a `.tflite` file's record, see `images`; None without one."""
+    entry = find(path)
+    return entry.fields.get("samples", {}).get("scale") if entry else None
+
+
+def is_classifier(path: str, output: str) -> bool:
+    """Return whether an output is a classifier's, by the original's in the record; without one yes.
+
+    Integers are rounded, so that their sum alone does not tell.
+    """
+    recorded = read(path)
+    return recorded is None or all(
+        accuracy.probable(run[output], len(run[output])) for run in recorded.outputs
+    )
 
 
 def _changed(path: str, entry: Entry) -> str | None:

@@ -1,21 +1,32 @@
 """What does a file compute here? The command `run`, and `litecheck.run`."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from litecheck import accuracy, artifacts, inside, litert, record, samples, script
+from litecheck import (
+    accuracy,
+    artifacts,
+    classes,
+    images,
+    inside,
+    litert,
+    record,
+    samples,
+    script,
+)
 
 
-def run(path: str, given: samples.Given) -> dict[str, np.ndarray]:
+def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, np.ndarray]:
     """Run a `.tflite` file, and return its outputs by name; see `litecheck.run`."""
     path, given = artifacts.as_text(path), artifacts.as_text(given)
     artifacts.require_tflite(path)
     with litert.explained(path):
         runner = litert.Runner(path)
-    runs, left = samples.for_deployment(given, _takes(runner), path)
+    scale = _scale(path, scale, given)
+    runs, left = samples.for_deployment(given, _takes(runner), path, scale)
     if left:
         raise script.Failure(f"the last {left} samples are too few for one more run of {path}")
     with litert.explained(path, "these inputs"):
@@ -23,13 +34,17 @@ def run(path: str, given: samples.Given) -> dict[str, np.ndarray]:
     return accuracy.joined(outputs, runner.outputs) if len(outputs) > 1 else outputs[0]
 
 
-def show(path: str, input: str | None = None, test: str | None = None) -> None:
+def show(
+    path: str, input: str | None = None, test: str | None = None, scale: str | None = None
+) -> None:
     """Print what a `.tflite` file takes and computes, how fast, how well, and whether it is right.
 
     Args:
         path: the file.
-        input: its inputs, samples first, a `.npy` or `.npz` file; random if it is None.
-        test: a test set, a `.npz` file.
+        input: its inputs, samples first, a `.npy` or `.npz` file, an image or a folder of images;
+            random if it is None.
+        test: a test set, a `.npz` file or a folder of images for each class.
+        scale: of images; by default what the file's record says.
 
     Raises:
         Failure: LiteRT refuses the file or its inputs, or it returns other outputs than the
@@ -43,24 +58,45 @@ def show(path: str, input: str | None = None, test: str | None = None) -> None:
     if caution := _caution(path):
         print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
+    returns = {name: litert.takes(tensor) for name, tensor in runner.outputs.items()}
+    scale = _scale(path, scale, test or input)
     if test:
-        test_set, labels = samples.test_set(test, path, takes, list(runner.outputs))
+        names = _names(path, [classes.count_of(each.shape) for each in returns.values()], test)
+        test_set, labels = samples.test_set(test, path, takes, returns, names, scale)
         test_set = test_set.together(takes, litert.output_bytes(runner.outputs))
         runs = test_set.runs[:3]
     elif input:
-        runs, left = samples.for_deployment(input, takes, path)
+        runs, left = samples.for_deployment(input, takes, path, scale)
         if left:
             print(f"left out the last {left} of {input}: too few for one more run")
     else:
         runs = [{name: litert.random_input(end, name) for name, end in runner.inputs.items()}]
+    outputs = []
     with litert.explained(path, input or test, litert.random_hint(runner.inputs)):
         for one in runs:
-            _print_run(runner, one, runner(one))
+            outputs.append(runner(one))
+            _print_run(runner, one, outputs[-1])
         seconds, count = litert.time_of(runner.interpreter)
+    if not test:
+        _print_classes(path, runner, outputs)
     print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count:,}")
     if test_set:
-        _print_metrics(path, runner, test_set, labels)
+        _print_metrics(path, runner, test_set, labels, names)
     print(record.compare(path))
+
+
+def _scale(path: str, scale: str | None, given: Any) -> str:
+    """Return the scale of images: the given one, that of the file's record, or pixel values."""
+    is_known = scale or not images.is_given(given)
+    return images.scale_of(scale if is_known else record.scale(path), given) or images.PIXELS
+
+
+def _names(path: str, counts: Collection[int | None], test: str | None = None) -> classes.Names:
+    """Return the names of classes: those of the file's record, of a file, or of a test set."""
+    name = artifacts.name_of(path)
+    if known := record.labels(path):
+        return classes.Names(known, f"{name}{classes.SUFFIX}")
+    return classes.known(name, counts, [test])
 
 
 def _caution(path: str) -> str:
@@ -105,14 +141,36 @@ def _print_stored(values: np.ndarray, tensor: Mapping[str, Any]) -> None:
         print(f"       stored as {stored.dtype} {litert.text(stored)}")
 
 
-def _print_metrics(
-    path: str, runner: litert.Runner, given: samples.Samples, labels: dict[str, np.ndarray]
+def _print_classes(
+    path: str, runner: litert.Runner, outputs: Sequence[Mapping[str, np.ndarray]]
 ) -> None:
-    """Print the accuracy or the mean error of a file on a test set."""
+    """Print which classes a classifier predicts: of one sample the likeliest, of more a count."""
+    for name, values in accuracy.joined(outputs, runner.outputs).items():
+        step = runner.outputs[name]["quantization"][0]
+        if not accuracy.probable(values, len(values), step) or not record.is_classifier(path, name):
+            continue
+        names = _names(path, [classes.count_of(values.shape)])
+        of = f"{name}: " if len(runner.outputs) > 1 else ""
+        if len(values) == 1:
+            print(f"{of}{classes.largest(values[0], names)}")
+        else:
+            print(f"{of}{len(values):,} samples: {classes.counts(values, names)}")
+
+
+def _print_metrics(
+    path: str,
+    runner: litert.Runner,
+    given: samples.Samples,
+    labels: dict[str, np.ndarray],
+    names: classes.Names,
+) -> None:
+    """Print the accuracy or the mean error of a file on a test set, and what it mistakes most."""
     with litert.explained(path, given.source):
         outputs = [runner(one) for one in script.counted(given.runs, "testing")]
     joined, thresholds = accuracy.joined(outputs, labels), record.threshold(path)
     tasks = accuracy.tasks(labels, joined, str(given.source), thresholds)
-    for name, metric in accuracy.metrics(tasks, outputs).items():
-        kind = tasks[name].kind
-        print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, metric)} on {given}")
+    for name, score in accuracy.scores(tasks, outputs).items():
+        kind, count = tasks[name].kind, classes.count_of(outputs[0][name].shape)
+        print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, score.metric)} on {given}")
+        if found := classes.mistakes(score.pairs, names, count):
+            print(f"most frequent mistakes: {'; '.join(found)}")

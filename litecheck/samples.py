@@ -1,23 +1,24 @@
-"""Where do inputs and labels come from? From arrays, a `.npy` or `.npz` file, or at random."""
+"""Where do inputs and labels come from? From arrays, files, images, or at random."""
 
 import contextlib
 import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from litecheck import script
+from litecheck import classes, images, script
 
 Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
-Given = str | np.ndarray | Mapping[str, np.ndarray]  # a file, an only input, or inputs by name
-Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a file, arrays by name, or a pair
+Given = str | np.ndarray | Mapping[str, np.ndarray]  # a path, an only input, or inputs by name
+Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a path, arrays by name, or a pair
 
 COMPARED, CALIBRATING = 1000, 500  # samples at most
 SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
+DECODED = 2**31  # bytes of a test set's images: of more, some are left out
 ARRAYS = "the set of samples"  # the source of samples that were given as arrays
 
 
@@ -36,8 +37,8 @@ class Samples(NamedTuple):
     """Inputs of a model, divided into runs.
 
     Attributes:
-        source: the file that they come from, `ARRAYS` or "the test set" for
-            arrays; None if they are random.
+        source: the file or folder that they come from, `ARRAYS` or "the test set"
+            for arrays; None if they are random.
         total: how many samples there are.
         runs: the inputs of each run: dicts from names to arrays of the inputs' shapes and dtypes.
         ids: the numbers of the samples of each run among all: a list of lists.
@@ -119,6 +120,19 @@ class Samples(NamedTuple):
                 held = len(run)
         return [self.part(*ends) for ends in itertools.pairwise([*starts, len(self.runs)])]
 
+    def reach(self) -> str:
+        """Return between which numbers the inputs are, as "float32 0 to 255"."""
+        parts = []
+        for name, first in self.runs[0].items():
+            text = first.dtype.name
+            if first.dtype.kind in "iuf":
+                arrays = [run[name] for run in self.runs if run[name].size]
+                low = min((array.min() for array in arrays), default=0)
+                high = max((array.max() for array in arrays), default=0)
+                text = f"{text} {low:.4g} to {high:.4g}"
+            parts.append(f"{name} {text}" if len(self.runs[0]) > 1 else text)
+        return ", ".join(parts)
+
     def __str__(self) -> str:
         """Return how many samples there are, and how many are here."""
         drawn = self.size()
@@ -141,21 +155,25 @@ def find(name: str, kind: str) -> str | None:
     return next((file for file in files if os.path.exists(file)), None)
 
 
-def read(given: Given, names: Sequence[str]) -> Arrays:
+def read(given: Given, inputs: Mapping[str, Input], scale: str = images.PIXELS) -> Arrays:
     """Read one array for each input of a model.
 
     Args:
-        given: a `.npy` file or an array for a model's only input; a `.npz` file or a dict with an
-            array for each.
-        names: the inputs' names.
+        given: a `.npy` file, an array, an image or a folder of images for a model's only input; a
+            `.npz` file or a dict with an array for each.
+        inputs: what the model takes.
+        scale: of images, see `images.SCALES`.
 
     Returns:
-        Arrays by name.
+        Arrays by name. Images stand for themselves until they are asked for their numbers.
 
     Raises:
-        Failure: there is no such file.
+        Failure: there is no such file, or it is none of these.
         ValueError: the file is damaged, needs a pickle, or lacks an array.
     """
+    if images.is_given(given):
+        return _images(images.files(str(given)), inputs, scale)
+    names = list(inputs)
     content = _load(given)
     if isinstance(content, np.ndarray):
         if len(names) == 1:
@@ -175,11 +193,17 @@ def _load(given: Given) -> np.ndarray | Arrays:
     if not isinstance(given, str):
         return np.asarray(given)
     try:
+        with open(given, "rb") as file:
+            is_numpy = file.read(6).startswith((b"\x93NUMPY", b"PK"))
+        if not is_numpy:
+            raise script.Failure(f"{given} is not a .npy or .npz file: write it with numpy.save")
         content = np.load(given, allow_pickle=False)
         arrays = content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError as error:
         message = f"{given} is missing: name a .npy or .npz file that exists"
         raise script.Failure(message) from error
+    except script.Failure:
+        raise
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
@@ -189,7 +213,18 @@ def _load(given: Given) -> np.ndarray | Arrays:
     return arrays
 
 
-def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Samples:
+def _images(files: Sequence[str], inputs: Mapping[str, Input], scale: str) -> Arrays:
+    """Return images for a model's only input, by its name; raise ValueError if it takes none."""
+    if len(inputs) != 1:
+        raise ValueError("images are for a model with one input: give a .npz file")
+    ((name, (shape, dtype)),) = inputs.items()
+    found: Any = images.Images(files, images.wanted(shape, dtype, scale), [])
+    return {name: found}
+
+
+def for_calibration(
+    given: Given, model: str, inputs: Mapping[str, Input], scale: str = images.PIXELS
+) -> Samples:
     """Divide the inputs of a conversion: a run takes one sample, or as many as an axis fixes.
 
     Of more than a thousand samples, a thousand are drawn by a seeded permutation: taking every
@@ -199,18 +234,20 @@ def for_calibration(given: Given, model: str, inputs: Mapping[str, Input]) -> Sa
         given: see `read`.
         model: the model's path, for the error.
         inputs: what the model takes.
+        scale: of images, see `images.SCALES`.
 
     Raises:
         Failure: the file is missing or damaged, or its names, shapes or dtypes do not fit.
     """
     source = given if isinstance(given, str) else ARRAYS
     with _fitting(source, model, inputs):
-        arrays = read(given, list(inputs))
+        arrays = read(given, inputs, scale)
         sizes = _sizes(arrays, inputs, varying=1)
         runs, size = _full(_split(arrays, sizes), sizes), _samples(sizes)
         order = np.random.default_rng(seed=0).permutation(len(runs))
         order = order[: max(COMPARED // size, 1)].tolist()
-        drawn = [_checked(runs[index], inputs) for index in order]
+        drawn = list(_drawn(runs, order, inputs))
+    _print_notes(arrays)
     total = _total(arrays, sizes)
     found = Samples(source, total, drawn, [_ids(index, size) for index in order])
     return found.with_several(inputs)
@@ -220,19 +257,24 @@ def test_set(
     given: Test,
     model: str,
     inputs: Mapping[str, Input],
-    outputs: Sequence[str],
+    outputs: Mapping[str, Input],
+    names: classes.Names,
+    scale: str = images.PIXELS,
 ) -> tuple[Samples, Arrays]:
     """Read a test set: inputs, and their labels.
 
-    All samples are taken, drawn in a seeded order.
+    All samples are taken, drawn in a seeded order; of images as many as two gigabytes hold.
 
     Args:
         given: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
             and `labels` stand for the only input and the only output. Or a dict of such arrays, or
-            a pair of inputs and labels: arrays, or dicts of them.
+            a pair of inputs and labels: arrays, or dicts of them. Or a folder, with a folder of
+            images for each class.
         model: the model's path, for the error.
         inputs: what the model takes.
-        outputs: the names of the outputs.
+        outputs: what it returns.
+        names: those of the classes.
+        scale: of images, see `images.SCALES`.
 
     Returns:
         The samples, and the labels by the names of outputs, in their order.
@@ -242,38 +284,62 @@ def test_set(
     """
     source = given if isinstance(given, str) else "the test set"
     with _fitting(source, model, inputs):
-        arrays = _load(given) if isinstance(given, str | Mapping) else _pair(given)
-        if isinstance(arrays, np.ndarray):
-            raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
-        taken, labels = (
-            {names[0]: arrays.pop(alias)}
-            if alias in arrays and alias not in names and len(names) == 1
-            else {name: arrays.pop(name) for name in names if name in arrays}
-            for alias, names in [("inputs", list(inputs)), ("labels", list(outputs))]
-        )
-        missing = [name for name in inputs if name not in taken]
-        if missing or not labels:
-            wanted = repr(missing[0] if missing else next(iter(outputs)))
-            raise ValueError(
-                f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or"
-                " arrays by the names of inputs and outputs"
-            )
-        if arrays:
-            known = ", ".join([*inputs, *outputs])
-            raise ValueError(f"{next(iter(arrays))!r} is no input and no output ({known})")
-        if any(array.ndim == 0 for array in labels.values()):
-            raise ValueError("labels are one for each sample, not a single number")
+        taken, labels = _labelled(given, inputs, outputs, names, scale)
         sizes = _sizes(taken, inputs, varying=1)
         counts, size = _counts(taken | labels), _samples(sizes)
         if len(set(counts.values())) > 1:
             raise ValueError(f"the numbers of samples differ: {counts}")
-        runs = _full(_split(taken, sizes), sizes)
-        order = np.random.default_rng(seed=0).permutation(len(runs)).tolist()
-        runs = [_checked(runs[index], inputs) for index in order]
-        ids = [_ids(index, size) for index in order]
+        every = _full(_split(taken, sizes), sizes)
+        order = np.random.default_rng(seed=0).permutation(len(every)).tolist()
+        runs, held = [], 0
+        for run in _drawn(every, order, inputs):
+            runs.append(run)
+            held += sum(array.nbytes for array in run.values())
+            if images.is_given(given) and held > DECODED:
+                break
+        ids = [_ids(index, size) for index in order[: len(runs)]]
+    _print_notes(taken)
     drawn: list[int] = sum(ids, [])
     labels = {name: array[drawn] for name, array in labels.items()}
     return Samples(source, _total(taken, sizes), runs, ids), labels
+
+
+def _labelled(
+    given: Test,
+    inputs: Mapping[str, Input],
+    outputs: Mapping[str, Input],
+    names: classes.Names,
+    scale: str,
+) -> tuple[Arrays, Arrays]:
+    """Return the inputs and the labels of a test set, by their names; see `test_set`."""
+    if isinstance(given, str) and images.is_given(given):
+        if len(outputs) != 1:
+            raise ValueError("folders are for a model with one output: give a .npz file")
+        ((name, (shape, _)),) = outputs.items()
+        files, numbers = classes.of_folders(given, names, classes.count_of(shape))
+        return _images(files, inputs, scale), {name: numbers}
+    arrays = _load(given) if isinstance(given, str | Mapping) else _pair(given)
+    if isinstance(arrays, np.ndarray):
+        raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
+    taken, labels = (
+        {known[0]: arrays.pop(alias)}
+        if alias in arrays and alias not in known and len(known) == 1
+        else {name: arrays.pop(name) for name in known if name in arrays}
+        for alias, known in [("inputs", list(inputs)), ("labels", list(outputs))]
+    )
+    missing = [name for name in inputs if name not in taken]
+    if missing or not labels:
+        wanted = repr(missing[0] if missing else next(iter(outputs)))
+        raise ValueError(
+            f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or"
+            " arrays by the names of inputs and outputs"
+        )
+    if arrays:
+        expected = ", ".join([*inputs, *outputs])
+        raise ValueError(f"{next(iter(arrays))!r} is no input and no output ({expected})")
+    if any(array.ndim == 0 for array in labels.values()):
+        raise ValueError("labels are one for each sample, not a single number")
+    return taken, labels
 
 
 def _pair(given: Sequence[Given]) -> Arrays:
@@ -288,7 +354,7 @@ def _pair(given: Sequence[Given]) -> Arrays:
 
 
 def for_deployment(
-    given: Given, inputs: Mapping[str, Input], model: str
+    given: Given, inputs: Mapping[str, Input], model: str, scale: str = images.PIXELS
 ) -> tuple[list[Arrays], int]:
     """Divide the inputs of a run: it takes all samples, or as many as the first axis fixes.
 
@@ -298,6 +364,7 @@ def for_deployment(
         given: see `read`.
         inputs: what the model takes.
         model: the model's path, for the error.
+        scale: of images, see `images.SCALES`.
 
     Returns:
         A list with a dict for each run from names to arrays, and how many samples are left over,
@@ -308,12 +375,13 @@ def for_deployment(
     """
     source = given if isinstance(given, str) else ARRAYS
     with _fitting(source, model, inputs):
-        arrays = read(given, list(inputs))
+        arrays = read(given, inputs, scale)
         sizes = _sizes(arrays, inputs, varying=None)
         varying = {len(arrays[n]) for n in inputs if sizes[n] and not inputs[n].shape[0]}
         if len(varying) > 1:
             raise ValueError("the inputs have different numbers of samples")
         runs = [_checked(run, inputs, finite=False) for run in _full(_split(arrays, sizes), sizes)]
+    _print_notes(arrays)
     return runs, _total(arrays, sizes) - len(runs) * _samples(sizes)
 
 
@@ -455,11 +523,26 @@ def _ids(index: int, size: int) -> list[int]:
     return list(range(index * size, (index + 1) * size))
 
 
+def _drawn(
+    runs: Sequence[Arrays], order: Sequence[int], inputs: Mapping[str, Input]
+) -> Iterator[Arrays]:
+    """Yield the runs of these numbers as the model takes them; images are decoded here."""
+    for index in script.counted(order, "reading samples"):
+        yield _checked(runs[index], inputs)
+
+
+def _print_notes(arrays: Arrays) -> None:
+    """Print what is to know of images that were read."""
+    for array in arrays.values():
+        if isinstance(array, images.Images) and array.note():
+            print(array.note())
+
+
 def _checked(run: Arrays, inputs: Mapping[str, Input], finite: bool = True) -> Arrays:
     """Return the arrays of a run in the inputs' dtypes; raise ValueError or TypeError if not."""
     checked: Arrays = {}
     for name, (shape, dtype) in inputs.items():
-        array = run[name]
+        array = np.asarray(run[name])
         if len(shape) != array.ndim or any(
             size not in (None, given) for size, given in zip(shape, array.shape, strict=True)
         ):

@@ -16,6 +16,8 @@ from litecheck import (
     apart,
     artifacts,
     causes,
+    classes,
+    images,
     inside,
     litert,
     models,
@@ -34,6 +36,7 @@ OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
+SCALED = "are the inputs scaled as in training?"
 WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
@@ -153,14 +156,18 @@ class Check:
         model: Any,
         samples: Given | None = None,
         test: Test | None = None,
+        scale: str | None = None,
     ) -> None:
         """Run the model on the samples, and print what files are compared with.
 
         Args:
             model: a SavedModel directory, a Keras archive, a Keras model, or a `models.Model`.
             samples: typical inputs, samples first: an array, a dict of arrays by the names of
-                inputs, or a `.npy` or `.npz` file. They calibrate. None: random inputs.
-            test: a test set, which is compared in their place: a `.npz` file, or inputs and labels.
+                inputs, a `.npy` or `.npz` file, an image or a folder of images. They calibrate.
+                None: random inputs.
+            test: a test set, which is compared in their place: a `.npz` file, inputs and labels, or
+                a folder with a folder of images for each class.
+            scale: of images, "0..1" or "-1..1"; by default pixel values from 0 to 255.
 
         Raises:
             Failure: the model cannot be loaded, or what is given does not fit it.
@@ -182,6 +189,10 @@ class Check:
         self.float32, self._header = b"", False
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
+        counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
+        self.names = classes.known(self.model.stem(), counts, [test, samples])
+        self._given = {"samples": samples, "test": test}
+        self._scale = images.scale_of(scale, samples, test)
         typical = self._typical(samples)
         compared, labels = self._compared(typical, test)
         with script.quiet():
@@ -201,7 +212,7 @@ class Check:
         if given is None:
             with script.quiet():
                 return at_random(inputs, models.tables(self.model), positive)
-        return for_calibration(given, self.model.path, inputs)
+        return for_calibration(given, self.model.path, inputs, self._scale or images.PIXELS)
 
     def _compared(
         self, typical: Samples, test: Test | None
@@ -209,8 +220,8 @@ class Check:
         """Return the inputs on which files are compared, and labels."""
         if test is None:
             return typical, {}
-        source = self.model.source
-        return test_set(test, self.model.path, source.inputs, list(source.outputs))
+        source, scale = self.model.source, self._scale or images.PIXELS
+        return test_set(test, self.model.path, source.inputs, source.outputs, self.names, scale)
 
     def _run_original(
         self, compared: Samples, labels: dict[str, np.ndarray], test: Test | None
@@ -237,7 +248,7 @@ class Check:
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
         shaped = accuracy.extended(outputs, labels)
         self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
-        self.metrics = self._metrics_of_original(together=32)
+        self._score_original(together=32)
         reference.release()
 
     def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
@@ -285,12 +296,14 @@ class Check:
         """Return the expected outputs, from what coarse rounding changed in some runs."""
         return verdict.expected(self._outputs, measured, self.model.path, self._samples.ids)
 
-    def _metrics_of_original(self, together: int) -> dict[str, float]:
-        """Return the metrics of the model on the whole test set."""
+    def _score_original(self, together: int) -> None:
+        """Set the metrics of the model on the whole test set, and which are near chance."""
         rest: Iterable[dict[str, np.ndarray]] = []
         if self._rest.runs:
             rest = self.model.reference.outputs(self._rest, together=together)
-        return accuracy.metrics(self._tasks, itertools.chain(self._outputs, rest))
+        scores = accuracy.scores(self._tasks, itertools.chain(self._outputs, rest))
+        self.metrics = {name: score.metric for name, score in scores.items()}
+        self._by_chance = [name for name, score in scores.items() if score.is_chance()]
 
     def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
         """Print what files are compared with, and on which samples."""
@@ -299,12 +312,15 @@ class Check:
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
+            print(f"samples: {self._samples.reach()}")
             print(f"calibrated on {self.calibrating}")
         for name, metric in self.metrics.items():
             task = self._tasks[name]
             of = f" of {name}" if len(self._tasks) > 1 else ""
             text = accuracy.text(task.kind, metric)
             print(f"the original: {accuracy.WORDS[task.kind]}{of} {text}")
+            if name in self._by_chance:
+                print(f"that is near chance: {SCALED} Are the labels those of its outputs?")
 
     def add(self, variant: str, tflite_model: bytes, path: str) -> None:
         """Run a variant on the samples, compare it with the model, print its row, and save it.
@@ -443,7 +459,7 @@ class Check:
         reference = self.model.reference
         with script.quiet():
             self._outputs = list(reference.outputs(self._samples, together=1))
-            self.metrics = self._metrics_of_original(together=1)
+            self._score_original(together=1)
             reference.release()
         return self._measure_rounding(measured.outputs, together=1)
 
@@ -801,7 +817,14 @@ class Check:
                 "of": given.total,
                 "compared": given.size(),
                 "calibrated": self.calibrating.size(),
+                **({"scale": self._scale} if self._scale else {}),
+                "given": {
+                    kind: artifacts.relative(path, name)
+                    for kind, path in self._given.items()
+                    if isinstance(path, str)
+                },
             },
+            **({"labels": list(self.names.names)} if self.names.names else {}),
             "original": self._named(self.metrics)
             | ({"threshold": thresholds} if thresholds else {}),
             "versions": {
