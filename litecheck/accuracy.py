@@ -16,6 +16,7 @@ from litecheck import script
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
 WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of metrics
 ROUNDED = 0.5  # by which a sum of probabilities may differ from 1 if each is rounded, at most
+FAIR = 0.6  # an accuracy that chance gives, at most: with more one label is nearly all
 IGNORED = -1  # the label of an element that does not count
 
 
@@ -102,7 +103,8 @@ class Score(NamedTuple):
         Chance is right as often as labels l and predictions p of their own frequencies meet:
         c = sum_k l_k · p_k. Near is a tenth of the way from there to 1, or two standard errors,
         √(c (1 - c) / n), if that is more. The part of the way is Cohen's kappa (Cohen, "A
-        coefficient of agreement for nominal scales", 1960).
+        coefficient of agreement for nominal scales", 1960). Where one label is so frequent that
+        chance is right in more than 60%, a sound model may give it always.
         """
         number = self.pairs.total()
         labels, given = Counter[int](), Counter[int]()
@@ -112,7 +114,7 @@ class Score(NamedTuple):
         chance = sum(labels[each] * given[each] for each in labels) / max(number, 1) ** 2
         error = np.sqrt(chance * (1 - chance) / max(number, 1))
         near = chance + max(2 * error, (1 - chance) / 10)
-        return bool(self.pairs and self.metric <= near < 1)
+        return bool(self.pairs and chance <= FAIR and self.metric <= near < 1)
 
 
 def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score]:

@@ -23,6 +23,7 @@ from litecheck import (
     models,
     record,
     rounding,
+    scaling,
     script,
     verdict,
 )
@@ -36,7 +37,6 @@ OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
-SCALED = "are the inputs scaled as in training?"
 WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
@@ -320,7 +320,7 @@ class Check:
             text = accuracy.text(task.kind, metric)
             print(f"the original: {accuracy.WORDS[task.kind]}{of} {text}")
             if name in self._by_chance:
-                print(f"that is near chance: {SCALED} Are the labels those of its outputs?")
+                print(f"that is near chance: {scaling.QUESTION} Are labels in the model's order?")
 
     def add(self, variant: str, tflite_model: bytes, path: str) -> None:
         """Run a variant on the samples, compare it with the model, print its row, and save it.
@@ -633,12 +633,12 @@ class Check:
             if self._doubts and not self._samples.source:
                 notes.append(models.give_samples(self.model))
             notes += self._doubts or self._expected.reservations()
+            notes += self._questions(measured)
         if measured.left:
             of = self._samples.size()
             notes.append(f"compared on {of - measured.left:,} of {of:,} samples: it is slow here")
         if not row.of_range <= LOUD:
-            error = percent(row.of_range)
-            notes.append(f"largest error {error} of a number's range, above 5%")
+            notes.append(self._error_of(row, measured))
             if "int" in row.variant:
                 notes += self._expected.mixtures()
             if outside := self._outside(measured):
@@ -660,6 +660,34 @@ class Check:
             notes.append(", ".join(f"{name} {text}" for name, text in pairs))
         for note in notes:
             print_note(note)
+
+    def _questions(self, measured: Measured) -> list[str]:
+        """Return whether samples are scaled as in training, where the model's outputs make ask."""
+        given, steady = self._samples, self._expected.steady
+        if not given.source or self.model.source.has_state:
+            return []
+        found = scaling.saturated(given.runs, self._outputs, given.ids, measured.runner)
+        return [
+            *([scaling.QUESTION] if steady and not found else []),
+            *(
+                f"{name} is the same, bit for bit, for {count:,} of {of:,} different samples:"
+                f" {scaling.QUESTION}"
+                for name, (count, of) in found.items()
+            ),
+        ]
+
+    def _error_of(self, row: Row, measured: Measured) -> str:
+        """Return how large the largest error is, and whether the samples' scale may be why.
+
+        An accuracy above chance says that it is not.
+        """
+        where = "" if self._samples.source else " on random inputs"
+        text = f"largest error {percent(row.of_range)} of a number's range{where}, above 5%"
+        is_known = any(task.kind == "accuracy" for task in self._tasks.values())
+        if row.variant != artifacts.INTEGERS or (is_known and not self._by_chance):
+            return text
+        is_lost = scaling.errs(measured.outputs, self._outputs, self.ranges())
+        return text if self._expected.mixtures() or not is_lost else f"{text}: {scaling.QUESTION}"
 
     def _outside(self, measured: Measured) -> int:
         """Return how many samples are far outside of what integers hold, if they err most.
