@@ -123,19 +123,24 @@ def output_bytes(outputs: Mapping[str, Tensor]) -> int:
 def random_range(tensor: Tensor) -> tuple[float, float]:
     """Return the lowest and the highest random number for an input tensor.
 
-    Floating point gets 0 to 999, a quantized tensor the range that it was calibrated for. Other
-    integers are 0 or 1, which is valid for any list of two or more words or classes.
+    They are of the kind on which `samples.at_random` compares: real numbers from -1 to 1, bytes,
+    and 0 or 1 for other integers, which is valid for any list of two or more words or classes. A
+    quantized tensor gets the range that it was calibrated for.
     """
     dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
     scale, zero_point = tensor["quantization"]
     if scale:
         limits = np.iinfo(dtype)
         return tuple(scale * (limit - zero_point) for limit in (limits.min, limits.max))
-    return 0, {"f": 999, "c": 999, "u": 255}.get(dtype.kind, 1)
+    if dtype.kind in "fc":
+        return -1.0, 1.0
+    return 0, 255 if dtype == np.uint8 else 1
 
 
 def random_input(tensor: Tensor, name: str) -> np.ndarray:
     """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
+
+    See `random_range`.
 
     Args:
         tensor: the details of the tensor.
@@ -149,7 +154,9 @@ def random_input(tensor: Tensor, name: str) -> np.ndarray:
     if dtype.kind not in "fiubc":
         raise script.Failure(f"{name} takes {dtype.name}: give --input FILE")
     if tensor["quantization"][0]:
-        return np.asarray(np.random.uniform(low, high, tensor["shape"]), np.float32)
+        dtype = np.dtype(np.float32)
+    if dtype.kind in "fc":
+        return np.asarray(np.random.uniform(low, high, tensor["shape"]), dtype)
     return np.asarray(np.random.randint(int(low), int(high) + 1, tensor["shape"]), dtype)
 
 

@@ -70,7 +70,7 @@ def show(
         if left:
             print(f"left out the last {left} of {input}: too few for one more run")
     else:
-        runs = [{name: litert.random_input(end, name) for name, end in runner.inputs.items()}]
+        runs = [_random(runner, path)]
     outputs = []
     with litert.explained(path, input or test, litert.random_hint(runner.inputs)):
         for one in runs:
@@ -87,8 +87,15 @@ def show(
 
 def _scale(path: str, scale: str | None, given: Any) -> str:
     """Return the scale of images: the given one, that of the file's record, or pixel values."""
-    is_known = scale or not images.is_given(given)
-    return images.scale_of(scale if is_known else record.scale(path), given) or images.PIXELS
+    if images.is_given(given) and not scale:
+        scale = record.scale(path)
+        recorded = None if scale else record.read(path)
+        if recorded and all(array.max(initial=0) <= 1 for array in recorded.inputs[0].values()):
+            print(
+                f"the inputs of the check are {samples.reach(recorded.inputs)}, and those of images"
+                " 0 to 255: for others give --scale 0..1 or -1..1"
+            )
+    return images.scale_of(scale, given) or images.PIXELS
 
 
 def _names(path: str, counts: Collection[int | None], test: str | None = None) -> classes.Names:
@@ -97,6 +104,15 @@ def _names(path: str, counts: Collection[int | None], test: str | None = None) -
     if known := record.labels(path):
         return classes.Names(known, f"{name}{classes.SUFFIX}")
     return classes.known(name, counts, [test])
+
+
+def _random(runner: litert.Runner, path: str) -> dict[str, np.ndarray]:
+    """Return random inputs, none below 0 where others make NaN, as a logarithm does."""
+    inputs = {name: litert.random_input(end, name) for name, end in runner.inputs.items()}
+    with litert.explained(path, hint=litert.random_hint(runner.inputs)):
+        outputs = runner(inputs)
+    lost = any(array.dtype.kind in "fc" and np.isnan(array).any() for array in outputs.values())
+    return {name: np.abs(array) for name, array in inputs.items()} if lost else inputs
 
 
 def _caution(path: str) -> str:

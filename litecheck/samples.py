@@ -120,19 +120,6 @@ class Samples(NamedTuple):
                 held = len(run)
         return [self.part(*ends) for ends in itertools.pairwise([*starts, len(self.runs)])]
 
-    def reach(self) -> str:
-        """Return between which numbers the inputs are, as "float32 0 to 255"."""
-        parts = []
-        for name, first in self.runs[0].items():
-            text = first.dtype.name
-            if first.dtype.kind in "iuf":
-                arrays = [run[name] for run in self.runs if run[name].size]
-                low = min((array.min() for array in arrays), default=0)
-                high = max((array.max() for array in arrays), default=0)
-                text = f"{text} {low:.4g} to {high:.4g}"
-            parts.append(f"{name} {text}" if len(self.runs[0]) > 1 else text)
-        return ", ".join(parts)
-
     def __str__(self) -> str:
         """Return how many samples there are, and how many are here."""
         drawn = self.size()
@@ -142,6 +129,20 @@ class Samples(NamedTuple):
         size = min(map(len, self.ids))
         run = f", {size:,} a run" if size > 1 else ""
         return f"{drawn:,} of {self.total:,} samples{of}{run}"
+
+
+def reach(runs: Sequence[Mapping[str, np.ndarray]]) -> str:
+    """Return between which numbers the inputs of some runs are, as "float32 0 to 255"."""
+    parts = []
+    for name, first in runs[0].items():
+        text = first.dtype.name
+        if first.dtype.kind in "iuf":
+            arrays = [run[name] for run in runs if run[name].size]
+            low = min((array.min() for array in arrays), default=0)
+            high = max((array.max() for array in arrays), default=0)
+            text = f"{text} {low:.4g} to {high:.4g}"
+        parts.append(f"{name} {text}" if len(runs[0]) > 1 else text)
+    return ", ".join(parts)
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:

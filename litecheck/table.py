@@ -28,7 +28,15 @@ from litecheck import (
     verdict,
 )
 from litecheck.quantization import Cost
-from litecheck.samples import Given, Samples, Test, at_random, for_calibration, test_set
+from litecheck.samples import (
+    Given,
+    Samples,
+    Test,
+    at_random,
+    for_calibration,
+    reach,
+    test_set,
+)
 
 LOUD = 0.05  # of the range: an error that is worth a line of its own
 SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
@@ -312,7 +320,7 @@ class Check:
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
-            print(f"samples: {self._samples.reach()}")
+            print(f"samples: {reach(self._samples.runs)}")
             print(f"calibrated on {self.calibrating}")
         for name, metric in self.metrics.items():
             task = self._tasks[name]
