@@ -252,7 +252,9 @@ def _again(file: str) -> str:
     found = [*(f"{name}{end}" for end in artifacts.ARCHIVES), name]
     options: list[str] = []
     with (
-        contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
+        contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+        ),
         open(file, encoding="utf-8") as content,
     ):
         fields = json.load(content)
@@ -271,14 +273,12 @@ def _seen(path: str, file: str) -> str:
 def _options(fields: Mapping[str, Any], file: str) -> list[str]:
     """Return the options of a conversion from its record: words for a command.
 
-    Samples and a test set that lie beside the model are found without being named.
+    Samples and a test set that were found beside the model are not named.
     """
-    model, given = fields["model"], fields.get("samples", {})
-    options = list(model.get("options", []))
+    given = fields.get("samples", {})
+    options = list(fields["model"].get("options", []))
     for kind, path in given.get("given", {}).items():
-        beside = f"{artifacts.stem(model['path'])}.{kind}"
-        if os.path.normpath(path) not in map(os.path.normpath, (f"{beside}.npy", f"{beside}.npz")):
-            options += [f"--{kind}", _seen(path, file)]
+        options += [f"--{kind}", _seen(path, file)]
     scale = given.get("scale")
     return [*options, "--scale", scale] if scale not in (None, images.PIXELS) else options
 

@@ -33,6 +33,7 @@ from litecheck.samples import (
     Samples,
     Test,
     at_random,
+    find,
     for_calibration,
     reach,
     test_set,
@@ -320,8 +321,8 @@ class Check:
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
-            print(f"samples: {reach(self._samples.runs)}")
             print(f"calibrated on {self.calibrating}")
+            print(f"samples: {reach(self._samples.runs)}")
         for name, metric in self.metrics.items():
             task = self._tasks[name]
             of = f" of {name}" if len(self._tasks) > 1 else ""
@@ -687,15 +688,19 @@ class Check:
     def _error_of(self, row: Row, measured: Measured) -> str:
         """Return how large the largest error is, and whether the samples' scale may be why.
 
-        An accuracy above chance says that it is not.
+        An accuracy above chance says that it is not. Numbers of very different ranges say it
+        themselves, unless they are probabilities.
         """
         where = "" if self._samples.source else " on random inputs"
         text = f"largest error {percent(row.of_range)} of a number's range{where}, above 5%"
-        is_known = any(task.kind == "accuracy" for task in self._tasks.values())
-        if row.variant != artifacts.INTEGERS or (is_known and not self._by_chance):
+        is_good = {task.kind for task in self._tasks.values()} == {
+            "accuracy"
+        } and not self._by_chance
+        is_mixed = not row.same_class and self._expected.mixtures()
+        if row.variant != artifacts.INTEGERS or is_good or is_mixed:
             return text
         is_lost = scaling.errs(measured.outputs, self._outputs, self.ranges())
-        return text if self._expected.mixtures() or not is_lost else f"{text}: {scaling.QUESTION}"
+        return f"{text}: {scaling.QUESTION}" if is_lost else text
 
     def _outside(self, measured: Measured) -> int:
         """Return how many samples are far outside of what integers hold, if they err most.
@@ -839,6 +844,11 @@ class Check:
         source = given.source if given.source and os.path.exists(given.source) else None
         thresholds = {n: t.threshold for n, t in self._tasks.items() if t.threshold is not None}
         operations = [each._asdict() for each in self.costs]
+        named = {
+            kind: artifacts.relative(path, name)
+            for kind, path in self._given.items()
+            if isinstance(path, str) and path != find(model.stem(), kind)
+        }
         return {
             "model": {
                 "path": artifacts.relative(model.path, name) if file else os.path.basename(name),
@@ -854,11 +864,7 @@ class Check:
                 "compared": given.size(),
                 "calibrated": self.calibrating.size(),
                 **({"scale": self._scale} if self._scale else {}),
-                "given": {
-                    kind: artifacts.relative(path, name)
-                    for kind, path in self._given.items()
-                    if isinstance(path, str)
-                },
+                **({"given": named} if named else {}),
             },
             **({"labels": list(self.names.names)} if self.names.names else {}),
             "original": self._named(self.metrics)

@@ -154,6 +154,7 @@ def test_rows_are_printed_as_they_come_under_one_heading(doubling, tmp_path, mon
         "compared with the double",
         "on 2 of 2 samples",
         "calibrated on 2 of 2 samples",
+        "samples: float32 0 to 50",
     ]
     check.add("float32", doubling, FLOAT32)
     lines = capsys.readouterr().out.splitlines()
@@ -212,7 +213,9 @@ def test_the_record(doubling, tmp_path, monkeypatch, capsys):
     source |= {"signature": "serving_default", "options": []}
     assert record["model"] == source
     assert record["compared_with"] == "the double"
-    assert record["samples"] == {"file": "../x.npy", "of": 2, "compared": 2, "calibrated": 2}
+    counts = {"of": 2, "compared": 2, "calibrated": 2}
+    given = {"samples": "../x.npy"}
+    assert record["samples"] == {"file": "../x.npy", **counts, "given": given}
     assert record["variants"]["float16"] == {
         "file": "double.quant.tflite",
         "not_written": "nonsense",

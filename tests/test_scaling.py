@@ -1,0 +1,112 @@
+"""Samples that are not scaled as in training are noticed, and sound ones hear nothing."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from ailing import dense, fitted, images
+from tensorflow import keras
+from tensorflow.keras import layers, ops
+
+import litecheck
+from litecheck import accuracy, scaling
+
+X, LABELS = images(200, seed=2)
+OTHERS, CLASSES = images(300, seed=3)
+
+
+def said(capsys, model, tmp_path, samples, test=None):
+    """Return the lines of a conversion that ask whether samples are scaled as in training."""
+    litecheck.convert(model, str(tmp_path / "net"), samples=samples, test=test)
+    output = capsys.readouterr().out
+    return [line.strip() for line in output.splitlines() if scaling.QUESTION in line]
+
+
+@pytest.mark.parametrize("has_test_set", [False, True])
+def test_pixels_in_place_of_parts_are_noticed(tmp_path, capsys, has_test_set):
+    test = (255 * OTHERS, CLASSES) if has_test_set else None
+    lines = said(capsys, dense(), tmp_path, 255 * X, test)
+    assert any("output_0 is the same, bit for bit, for " in line for line in lines)
+
+
+def test_parts_in_place_of_pixels_are_noticed(tmp_path, capsys):
+    few = X / 255
+    assert any(line.startswith("largest error ") for line in said(capsys, dense(), tmp_path, few))
+    near, *_ = said(capsys, dense(), tmp_path, few, (OTHERS / 255, CLASSES))
+    assert near == f"that is near chance: {scaling.QUESTION} Are labels in the model's order?"
+
+
+def test_outputs_that_hardly_vary_are_asked_about(tmp_path, capsys):
+    taken = keras.Input((8, 8, 1))
+    mean = layers.GlobalAveragePooling2D()(taken)
+    model = keras.Model(taken, 1e6 + mean)
+    assert scaling.QUESTION in said(capsys, model, tmp_path, X)
+
+
+def test_the_right_scale_hears_nothing(tmp_path, capsys):
+    assert not said(capsys, dense(), tmp_path, X, (OTHERS, CLASSES))
+
+
+def test_sound_models_hear_nothing(tmp_path, capsys):
+    """A rare class, classes and other whole numbers, zeros for most, constants, steps, limits."""
+    keras.utils.set_random_seed(1)
+    x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
+    taken = keras.Input((8,))
+    hidden = layers.Dense(16, activation="relu")(taken)
+    three = layers.Dense(3, use_bias=False)(hidden)
+    rare = layers.Softmax()(three * 2 + np.float32([6, 0, 0]))
+    one = layers.Dense(1)(taken)
+    outputs = {
+        "rare": rare,
+        "class": ops.argmax(three, axis=-1),
+        "class as a float": ops.cast(ops.argmax(three, axis=-1), "float32"),
+        "one hot": ops.one_hot(ops.argmax(three, axis=-1), 3),
+        "rounded": ops.round(one),
+        "sign": ops.sign(one),
+        "rain": ops.relu(one - 0.5),
+        "limited": ops.clip(one / 4, -1, 1),
+        "constant": 0 * three + np.arange(3, dtype="float32"),
+    }
+    model = keras.Model(taken, {name.replace(" ", "_"): each for name, each in outputs.items()})
+    zeros = (model(x)["rain"].numpy() == 0).mean()
+    assert 0.5 < zeros < 0.9
+    assert not said(capsys, model, tmp_path, x)
+    assert not said(capsys, fitted(taken, hidden, x, x[:, :3]), tmp_path, np.repeat(x[:20], 9, 0))
+
+
+def test_most_is_most():
+    """Exactly half of the samples are not most of them; equal samples are one."""
+    compute = lambda arrays: {"y": arrays["x"]}  # noqa: E731 # varies again
+    x = np.arange(1.0, 9.0, dtype="float32")[:, None]
+    for shared, expected in [(4, {}), (5, {"y": (5, 8)})]:
+        y = np.where(np.arange(8)[:, None] < shared, np.float32(0.25), x)
+        runs, outputs = [{"x": row[None]} for row in x], [{"y": row[None]} for row in y]
+        ids = [[index] for index in range(8)]
+        assert scaling.saturated(runs, outputs, ids, compute) == expected
+        joined = [{"x": x}, {"x": x[:2]}], [{"y": y}, {"y": y[:2]}], [[*range(8)], [0, 1]]
+        assert scaling.saturated(*joined, compute) == expected
+        constant = {"y": np.ones((1, 1), "float32")}
+        assert not scaling.saturated(runs, outputs, ids, lambda arrays, y=constant: y)
+    whole = [{"x": np.uint8([[index]])} for index in range(8)]
+    assert not scaling.saturated(whole, outputs, ids, compute)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ({(true, 0): 10 for true in range(10)}, True),  # one class for all
+        ({(true, given): 1 for true in range(10) for given in range(10)}, True),
+        ({(true, true): 4 for true in range(10)} | {(true, 0): 6 for true in range(1, 10)}, False),
+        ({(0, 0): 95, (1, 0): 5}, False),  # a rare class that is never found
+        ({(0, 0): 50, (1, 0): 50}, True),
+        ({(0, 0): 300, (1, 1): 300, (0, 1): 200, (1, 0): 200}, False),  # 60% of two
+        ({(0, 0): 26, (1, 1): 26, (0, 1): 24, (1, 0): 24}, True),
+        ({(0, 0): 2, (1, 1): 2}, False),  # few, but all right
+        ({(0, 0): 9}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_near_chance(pairs, expected):
+    total = max(sum(pairs.values()), 1)
+    right = sum(count for (true, given), count in pairs.items() if true == given)
+    assert accuracy.Score(right / total, Counter(pairs)).is_chance() == expected
