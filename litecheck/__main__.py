@@ -104,7 +104,7 @@ def requirements() -> str:
         needed = importlib.metadata.requires("litecheck") or []
     except importlib.metadata.PackageNotFoundError:
         return "tensorflow keras pydot graphviz matplotlib"
-    return " ".join(each.split(";")[0].strip() for each in needed if "extra" in each)
+    return " ".join(each.split(";")[0].strip() for each in needed if 'extra == "convert"' in each)
 
 
 def _with_scale(words: list[str]) -> list[str]:

@@ -80,6 +80,23 @@ MESSAGES = [
     "is recurrent and was saved with a batch size that varies",
     "random layers (augmentation) are switched on",
     "is random in inference, and of your own",
+    "is not a .npy or .npz file",
+    "needs Pillow, the extra images",
+    "is no image of a kind that Keras reads",
+    "is a damaged image",
+    "has too many pixels for Pillow",
+    "has a palette, which Keras does not read",
+    " images that Keras does not read",
+    "has an EXIF rotation",
+    "it takes any size, and images have several",
+    " cannot hold numbers from ",
+    "a scale is for images",
+    " folders, and the output ",
+    "is none of the classes",
+    " is left out: it has ",
+    "are the inputs scaled as in training?",
+    "that is near chance",
+    "and those of images 0 to 255",
     "LiteRT has no ",
     "LiteRT's FFT takes lengths that are powers of two",
     "Its weights are quantized already",
@@ -155,7 +172,7 @@ def test_error_messages_are_those_of_the_programs(name):
     tables = re.findall(r"^\| (?:message|메시지) \|.*?(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
     rows = "".join(tables).splitlines()
     shown = [span for row in rows if row for span in re.findall("`(.+?)`", row.split("|")[1])]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for span in shown:
         assert any(part.strip() in span for part in [*MESSAGES, *OTHERS]), span
     for message in MESSAGES:
