@@ -51,7 +51,10 @@ def test_every_block_that_ci_runs_is_there():
     """It finds them by a comment above each."""
     run = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
     run = re.sub(r"^\s*#.*$", "", run, flags=re.MULTILINE)
-    names = set(re.findall(r"\b(?:block|try) ([a-z][a-z-]*)", run))
+    found = set(re.findall(r"\b(?:block|try) ([a-z][a-z-]*)(?: (docs/\S+))?", run))
+    for name, page in found:
+        assert f"<!-- ci: {name} -->" in (REPOSITORY / (page or "README.md")).read_text("utf-8")
+    names = {name for name, page in found if not page}
     assert {"make", "test", "smoke", "stages", "own-model", "own", "device"} <= names
     english = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"^<!-- ci: (\S+) -->\n```(?:sh|python)$", english, re.MULTILINE)
