@@ -1,5 +1,6 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
-# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT, MODEL)
+# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT, MODEL,
+#             SAMPLES)
 # make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
 # make native     build the program in C, and run the files with it: build/native/deploy FILE
 # make book       build the lesson as web pages in Korean and English, in build/book
@@ -85,7 +86,8 @@ $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
 	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
 	.venv/bin/python browser/colors.py >$@.new/variants.js
-	.venv/bin/litecheck convert '$(model)' --batch 1 --loops --float-ends --output $@.new/model
+	.venv/bin/litecheck convert '$(model)' $(if $(SAMPLES),--samples '$(SAMPLES)') \
+	  --batch 1 --loops --float-ends --output $@.new/model
 	rm $@.new/*.png
 	rm -rf $@
 	mv $@.new $@

@@ -196,7 +196,7 @@ alignas(16) static const unsigned char {name}[{name}_length] = {{
 
 
 def runs_of(path, inputs, samples_file):
-    """Return runs for a file, of a hundred samples at most, or a random one.
+    """Return runs for a file, of a hundred samples at most, or without samples a random one.
 
     Args:
         path: the `.tflite` file.
@@ -213,7 +213,9 @@ def runs_of(path, inputs, samples_file):
 
 
 samples_file = samples.find(name, "samples")
-print(f"{name} on tflite-micro, beside LiteRT, on {samples_file or 'random inputs'}")
+print(
+    f"{name} on tflite-micro, beside LiteRT, on {samples_file or 'the inputs of the check, or random ones'}"
+)
 print("variant        runs   worst difference     agrees   RAM, bytes   flash, bytes")
 smallest, wrong = None, []
 for variant, (suffix, _) in artifacts.VARIANTS.items():
@@ -227,12 +229,12 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
     with litert.explained(path):
         runner = litert.Runner(content)
     inputs, outputs = runner.inputs, runner.outputs
-    runs = runs_of(path, inputs, samples_file)
     recorded = record.read(path)
     differs = recorded and recorded.misfit(inputs, outputs)
     alone = {end: tensor["shape"].tolist() for end, tensor in inputs.items()}  # it cannot resize
     recorded = recorded.only(alone) if recorded and not differs else None
     first = recorded.inputs if recorded else []  # from the state that a model begins with
+    runs = runs_of(path, inputs, samples_file) if samples_file or not first else first
     try:
         results, arena = on_micro(content, [*first, *runs], inputs, outputs)
     except script.Failure as error:

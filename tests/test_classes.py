@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import photos
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from conftest import assert_clear_error, converted, record_of, table
 from PIL import Image
+from tensorflow import keras
 
 import litecheck
 from litecheck import classes, images, script
@@ -231,3 +235,28 @@ def test_a_box_is_no_class(warm, tmp_path):
     assert process.returncode == 0
     assert "%" not in process.stdout
     assert "output output_0: [[" in process.stdout
+
+
+def test_pillow_is_loaded_where_an_image_is_given_only(colours):
+    directory, _ = colours
+    np.save(directory / "x.npy", np.zeros((1, 6, 5, 3), "float32"))
+    code = (
+        "import litecheck, sys; litecheck.run('colours.tflite', 'x.npy');"
+        "assert 'PIL' not in sys.modules; litecheck.run('colours.tflite', 'one.png');"
+        "assert 'PIL' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=directory, check=True)
+
+
+def test_keras_s_own_export_of_recurrent_layers_does_not_run(warm, tmp_path):
+    """What the README answers with; the tool's file of the same model is verified."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((10, 3)), keras.layers.LSTM(8), keras.layers.Dense(1)], name="model"
+    )
+    model.export(str(tmp_path / "exported.tflite"), format="litert", verbose=False)
+    with pytest.raises(RuntimeError, match=r"Select TensorFlow op\(s\).*not supported by this"):
+        Interpreter(str(tmp_path / "exported.tflite")).allocate_tensors()
+    model.save(tmp_path / "model.keras")
+    process = warm("convert", "model.keras", cwd=tmp_path)
+    assert table(process.stdout)["float32"]["verdict"] == "verified"
