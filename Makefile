@@ -1,6 +1,5 @@
 # make        set up .venv and run the five steps of the lesson, each if it is out of date
-# make browser    build the page that runs the files in a browser, and serve it (HOST, PORT, MODEL,
-#             SAMPLES)
+# make browser    build and serve the page that runs files in a browser (HOST, PORT, MODEL, SAMPLES)
 # make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
 # make native     build the program in C, and run the files with it: build/native/deploy FILE
 # make book       build the lesson as web pages in Korean and English, in build/book
