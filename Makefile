@@ -85,8 +85,8 @@ $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 	cp $(litertjs)/wasm-utils/dist/index.js $@.new/litert/wasm-utils.js
 	cp $(foreach build,$(builds),$(litertjs)/core/wasm/$(build).*) $@.new/litert/wasm
 	.venv/bin/python browser/colors.py >$@.new/variants.js
-	.venv/bin/litecheck convert '$(model)' $(if $(SAMPLES),--samples '$(SAMPLES)') \
-	  --batch 1 --loops --float-ends --output $@.new/model
+	.venv/bin/litecheck convert '$(model)' --batch 1 --loops --float-ends --output $@.new/model \
+	  $(if $(SAMPLES),--samples '$(SAMPLES)')
 	rm $@.new/*.png
 	rm -rf $@
 	mv $@.new $@

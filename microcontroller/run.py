@@ -213,9 +213,9 @@ def runs_of(path, inputs, samples_file):
 
 
 samples_file = samples.find(name, "samples")
-print(
-    f"{name} on tflite-micro, beside LiteRT, on {samples_file or 'the inputs of the check, or random ones'}"
-)
+has_check = os.path.isfile(f"{name}{record.SUFFIX}")
+source = samples_file or ("the inputs of the check" if has_check else "random inputs")
+print(f"{name} on tflite-micro, beside LiteRT, on {source}")
 print("variant        runs   worst difference     agrees   RAM, bytes   flash, bytes")
 smallest, wrong = None, []
 for variant, (suffix, _) in artifacts.VARIANTS.items():
