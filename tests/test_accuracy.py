@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def metric(task, outputs, size):
     )
     assert found == {"y": pytest.approx(total, nan_ok=True)}
     return total
+
+
+def test_what_is_called_what():
+    """Elements that do not count are left out, and truth values of several labels at once."""
+    outputs = {"y": SCORES}
+    for labels, classes in [(CLASSES, CLASSES), (PARTLY, CLASSES)]:
+        (score,) = accuracy.scores({"y": task(labels, SCORES)}, [outputs]).values()
+        kept = labels != -1
+        pairs = list(zip(classes[kept], FOUND[kept], strict=True))
+        assert score.pairs == Counter((int(true), int(given)) for true, given in pairs)
+    (score,) = accuracy.scores({"y": task(SEVERAL, SCORES)}, [outputs]).values()
+    assert not score.pairs
+    (score,) = accuracy.scores({"y": task(TRUTH, LOGITS)}, [{"y": LOGITS}]).values()
+    given = (LOGITS > 0).astype(int).ravel()
+    assert score.pairs == Counter(zip(TRUTH.tolist(), given.tolist(), strict=True))
+    (score,) = accuracy.scores({"y": task(REAL, SCORES)}, [outputs]).values()
+    assert not score.pairs
 
 
 def right_classes(labels, scores):

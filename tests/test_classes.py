@@ -16,7 +16,7 @@ from PIL import Image
 from tensorflow import keras
 
 import litecheck
-from litecheck import classes, images, script
+from litecheck import classes, images, samples, script
 
 NAMES = [*photos.COLOURS]
 
@@ -221,6 +221,31 @@ def test_another_scale_than_that_of_the_check_is_hinted_at(colours, warm, tmp_pa
     (tmp_path / "colours.check.json").write_text(json.dumps(fields))
     process = warm("run", "colours.tflite", "--input", directory / "one.png", cwd=tmp_path)
     assert "and those of images 0 to 255: for others give --scale 0..1 or -1..1" in process.stdout
+
+
+def test_what_adds_up_to_1_by_chance_is_no_class(warm, tmp_path):
+    taken = keras.Input((3,), name="x")
+    keras.Model(taken, keras.layers.Dense(3, kernel_initializer="identity")(taken)).save(
+        tmp_path / "net.keras"
+    )
+    np.save(tmp_path / "net.samples.npy", np.random.default_rng(0).normal(size=(20, 3)))
+    np.save(tmp_path / "x.npy", np.float32([[0.2, 0.3, 0.5]]))
+    assert warm("convert", "net.keras", cwd=tmp_path).returncode == 0
+    assert "50.0%" not in warm("run", "net.tflite", "--input", "x.npy", cwd=tmp_path).stdout
+    (tmp_path / "net.check.json").unlink()
+    assert "50.0%" in warm("run", "net.tflite", "--input", "x.npy", cwd=tmp_path).stdout
+
+
+def test_of_a_large_test_set_as_many_images_are_read_as_fit(tmp_path, monkeypatch):
+    folder = photos.folder(tmp_path / "test", count=10)
+    inputs = {"photo": samples.Input((None, 6, 5, 3), np.dtype("float32"))}
+    outputs = {"colour": samples.Input((None, 3), np.dtype("float32"))}
+    monkeypatch.setattr(samples, "DECODED", 7 * 6 * 5 * 3 * 4)
+    found, labels = samples.test_set(str(folder), "net", inputs, outputs, names())
+    assert (found.total, found.size(), len(found.runs)) == (30, 8, 8)
+    for run, label in zip(found.runs, labels["colour"], strict=True):
+        mean = run["photo"].mean(axis=(0, 1, 2))
+        assert NAMES[label] == ["red", "green", "blue"][mean.argmax()]
 
 
 def test_a_box_is_no_class(warm, tmp_path):

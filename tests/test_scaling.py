@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from ailing import dense, fitted, images
+from ailing import convolutions, dense, fitted, images, spread
 from tensorflow import keras
 from tensorflow.keras import layers, ops
 
@@ -87,13 +87,39 @@ def test_most_is_most():
         assert scaling.saturated(*joined, compute) == expected
         constant = {"y": np.ones((1, 1), "float32")}
         assert not scaling.saturated(runs, outputs, ids, lambda arrays, y=constant: y)
+    for largest, expected in [(3.0, {}), (1.0, {"y": (5, 8)})]:  # a ReLU's zeros, a sigmoid's
+        y = [0, 0, 0, 0, 0, largest, largest / 2, largest / 4]
+        outputs = [{"y": np.float32([[value]])} for value in y]
+        assert scaling.saturated(runs, outputs, ids, compute) == expected
     whole = [{"x": np.uint8([[index]])} for index in range(8)]
     assert not scaling.saturated(whole, outputs, ids, compute)
+
+
+def test_errors_in_most_numbers_count():
+    true = [{"y": np.float32([[0.5, 0.2, 0.3]])}, {"y": np.float32([[0.1, 0.6, 0.3]])}]
+    ranges = {"y": np.float64([0.4, 0.4, 0.1])}
+    for errors, expected in [
+        ([0.0, 0.0, 0.5], False),
+        ([0.0, 0.2, 0.5], True),
+        ([0.0, 0.09, 0.5], False),
+        ([0.11, 0.11, 0.0], True),
+    ]:
+        given = [true[0], {"y": true[1]["y"] + np.float32(errors)}]
+        assert scaling.errs(given, true, ranges) == expected
+
+
+def test_an_accuracy_above_chance_says_that_the_scale_is_right(tmp_path, capsys):
+    model = spread(convolutions(), [0, 1, 2, 3])
+    assert said(capsys, model, tmp_path, X) != []
+    model = spread(convolutions(), [0, 1, 2, 3])
+    assert said(capsys, model, tmp_path, X, (OTHERS, CLASSES)) == []
 
 
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
+        ({(k, k): 170 for k in range(10)} | {(k, (k + 1) % 10): 830 for k in range(10)}, True),
+        ({(k, k): 200 for k in range(10)} | {(k, (k + 1) % 10): 800 for k in range(10)}, False),
         ({(true, 0): 10 for true in range(10)}, True),  # one class for all
         ({(true, given): 1 for true in range(10) for given in range(10)}, True),
         ({(true, true): 4 for true in range(10)} | {(true, 0): 6 for true in range(1, 10)}, False),
