@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from litecheck import artifacts, rescue, script
 
-SCALE = "of images: 0..1 or -1..1 (default: that of the file's record, or 0..255, pixel values)"
+SCALE = "scale of images: 0..1 or -1..1 (default: {})"
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,15 +52,16 @@ def parser() -> Parser:
     convert.add_argument(
         "--samples",
         metavar="PATH",
-        help="typical inputs: .npy, .npz or a folder of images (default: NAME.samples.npy)",
+        help="typical inputs: .npy, .npz, an image or a folder of images (default: NAME.samples.npy"
+        " or .npz)",
     )
     convert.add_argument(
         "--test",
         metavar="PATH",
-        help="inputs and labels: .npz, or a folder of images for each class (default:"
+        help="inputs and labels: .npz, or a folder with one subfolder of images per class (default:"
         " NAME.test.npz)",
     )
-    convert.add_argument("--scale", metavar="LOW..HIGH", help=SCALE)
+    convert.add_argument("--scale", metavar="LOW..HIGH", help=SCALE.format("0..255, pixel values"))
     convert.add_argument("--signature", metavar="NAME", help="which of a SavedModel's signatures")
     convert.add_argument(
         "--batch", metavar="N", type=whole_number, help="fix the number of samples in a run to N"
@@ -84,14 +85,18 @@ def parser() -> Parser:
     run.add_argument(
         "--input",
         metavar="PATH",
-        help="its inputs: .npy or .npz, samples first; an image or a folder (default: random)",
+        help="its inputs: .npy or .npz, samples first; an image or a folder of images (default:"
+        " random)",
     )
     run.add_argument(
         "--test",
         metavar="PATH",
-        help="inputs and labels: .npz, or a folder of images for each class: how many are right?",
+        help="inputs and labels: .npz, or a folder with one subfolder of images per class; prints"
+        " how many are right",
     )
-    run.add_argument("--scale", metavar="LOW..HIGH", help=SCALE)
+    run.add_argument(
+        "--scale", metavar="LOW..HIGH", help=SCALE.format("that of the file's record, else 0..255")
+    )
     return main
 
 

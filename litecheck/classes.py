@@ -86,29 +86,26 @@ def of_folders(folder: str, names: Names, count: int | None) -> tuple[list[str],
     """
     if not os.path.isdir(folder):
         raise script.Failure(
-            f"{folder} is no test set: give a folder with a folder of images for each class, or a"
+            f"{folder} is no test set: give a folder with one subfolder of images per class, or a"
             " .npz file"
         )
     found = images.folders(folder)
     if not found:
-        raise ValueError("it has no folders: put the images of each class in one of its name")
+        raise ValueError("it has no subfolders: put the images of each class in one of its name")
     if not names.names and len(found) != count:
         raise ValueError(
-            f"it has {len(found):,} folders, and the output {count} classes: write their names in"
-            f" {names.file}, one a line, in the order of the output"
+            f"it has {len(found):,} subfolders, but the model {count} classes: write the names of"
+            f" all classes in {names.file}, one a line, in the order of the output"
         )
     numbers = {name: number for number, name in enumerate(names.names or found)}
     if unknown := [name for name in found if name not in numbers]:
-        raise ValueError(
-            f"its folder {unknown[0]!r} is none of the classes ({', '.join([*numbers][:COUNTED])})"
-        )
+        some = ", ".join([*numbers][:COUNTED])
+        raise ValueError(f"its subfolder {unknown[0]!r} is none of the classes ({some})")
     every = images.files(folder)
     classes = [os.path.relpath(file, folder).split(os.sep)[0] for file in every]
     kept = [index for index, name in enumerate(classes) if name in found]
     if len(kept) < len(every):
-        print(
-            f"left out {len(every) - len(kept):,} images of {folder} that are in no class's folder"
-        )
+        print(f"left out what is in no class's folder: {len(every) - len(kept):,} of {folder}")
     labels = np.array([numbers[classes[index]] for index in kept], np.int64)
     return [every[index] for index in kept], labels
 

@@ -56,7 +56,7 @@ def wanted(shape: Sequence[int | None], dtype: np.dtype, scale: str) -> Wanted:
         ValueError: it takes no images, or not on this scale.
     """
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
-        raise ValueError("an image has height, width, and 1 or 3 channels: give a .npy file")
+        raise ValueError("images have height, width, and 1 or 3 channels: give a .npy file")
     if dtype.kind != "f" and (scale != PIXELS or not np.can_cast(np.uint8, dtype)):
         low, high = scale.split("..")
         raise ValueError(f"its {dtype.name} cannot hold numbers from {low} to {high}")
@@ -109,7 +109,7 @@ def files(path: str) -> list[str]:
     if not found:
         raise script.Failure(f"{path} holds no images that Keras reads ({', '.join(SUFFIXES)})")
     if others := [file for file in every if file.lower().endswith(OTHERS)]:
-        print(f"left out {len(others):,} images that Keras does not read, such as {others[0]}")
+        print(f"left out what Keras does not read: {len(others):,} files such as {others[0]}")
     return found
 
 
@@ -168,10 +168,10 @@ class Images:
         """Return which of the decoded images EXIF would turn, in a line; or ""."""
         if not self.turned:
             return ""
-        count = f", {len(self.turned):,} of these images" if len(self.turned) > 1 else ""
+        others = f", and {len(self.turned) - 1:,} more" if len(self.turned) > 1 else ""
         return (
-            f"{self.turned[0]} has an EXIF rotation{count}, which Keras does not apply: is it as in"
-            " training?"
+            f"{self.turned[0]} has an EXIF rotation{others}. Keras ignores it, and so does"
+            " litecheck: turn it if your training images stand upright"
         )
 
 
@@ -191,7 +191,7 @@ def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        message = f"{path} needs Pillow, the extra `images`: pip install pillow"
+        message = f"{path} needs Pillow (the extra images): pip install pillow"
         raise script.Failure(message) from error
     try:
         with warnings.catch_warnings():
@@ -213,7 +213,7 @@ def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
 def _pixels(path: str, image: Any, channels: int) -> np.ndarray:
     """Return the pixels of an opened image; see `decoded`."""
     if image.format == "BMP" and image.mode in ("1", "P"):
-        raise script.Failure(f"{path} has a palette, which Keras does not read: save it as PNG")
+        raise script.Failure(f"{path} has a palette, which Keras ignores: save it as PNG")
     if channels == 1 and image.format == "JPEG":
         image.draft("L", image.size)
     if image.mode.startswith("I"):  # 16 bits, of which the high byte counts

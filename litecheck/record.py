@@ -311,6 +311,12 @@ def scale(path: str) -> str | None:
     return entry.fields.get("samples", {}).get("scale") if entry else None
 
 
+def is_random(path: str) -> bool:
+    """Return whether a `.tflite` file was checked on random inputs."""
+    entry = find(path)
+    return bool(entry and entry.fields.get("samples", {}).get("random"))
+
+
 def is_classifier(path: str, output: str) -> bool:
     """Return whether an output is a classifier's, by the original's in the record; without one yes.
 

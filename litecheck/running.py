@@ -89,11 +89,11 @@ def _scale(path: str, scale: str | None, given: Any) -> str:
     """Return the scale of images: the given one, that of the file's record, or pixel values."""
     if images.is_given(given) and not scale:
         scale = record.scale(path)
-        recorded = None if scale else record.read(path)
-        if recorded and all(array.max(initial=0) <= 1 for array in recorded.inputs[0].values()):
+        recorded = None if scale or record.is_random(path) else record.read(path)
+        if recorded and all(np.max(array, initial=0) <= 1 for array in recorded.inputs[0].values()):
             print(
-                f"the inputs of the check are {samples.reach(recorded.inputs)}, and those of images"
-                " 0 to 255: for others give --scale 0..1 or -1..1"
+                f"the check used {samples.reach(recorded.inputs)}, and images give 0 to 255: if the"
+                " model was trained on 0 to 1 or -1 to 1, give --scale 0..1 or -1..1"
             )
     return images.scale_of(scale, given) or images.PIXELS
 

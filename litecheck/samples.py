@@ -19,6 +19,7 @@ SEVERAL = 8  # samples in the last run, where the batch varies
 ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
 DECODED = 2**31  # bytes of a test set's images: of more, some are left out
+WRITTEN = "give an image, or write numbers with numpy.save"
 ARRAYS = "the set of samples"  # the source of samples that were given as arrays
 
 
@@ -88,6 +89,8 @@ class Samples(NamedTuple):
         if len(self.runs) < 2 or not varies(inputs):
             return self
         few = self.part(0, SEVERAL)
+        if not _are_alike(few.runs):
+            return self
         return self._replace(runs=[*self.runs, joined(few.runs)], ids=[*self.ids, sum(few.ids, [])])
 
     def together(self, inputs: Mapping[str, Input], size: int) -> "Samples":
@@ -101,7 +104,7 @@ class Samples(NamedTuple):
             size: the bytes of the outputs of one sample. Those of a run fill eight megabytes, or
                 are a hundred.
         """
-        if not varies(inputs):
+        if not varies(inputs) or not _are_alike(self.runs):
             return self
         many = min(max(OUTPUTS // max(size, 1), 1), MANY)
         starts = [*range(min(ALONE, len(self.runs))), *range(ALONE, len(self.runs), many)]
@@ -143,6 +146,11 @@ def reach(runs: Sequence[Mapping[str, np.ndarray]]) -> str:
             text = f"{text} {low:.4g} to {high:.4g}"
         parts.append(f"{name} {text}" if len(runs[0]) > 1 else text)
     return ", ".join(parts)
+
+
+def _are_alike(runs: Sequence[Arrays]) -> bool:
+    """Return whether arrays of all runs have the same shapes but for the samples' axis."""
+    return len({tuple(array.shape[1:] for array in run.values()) for run in runs}) == 1
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:
@@ -197,11 +205,13 @@ def _load(given: Given) -> np.ndarray | Arrays:
         with open(given, "rb") as file:
             is_numpy = file.read(6).startswith((b"\x93NUMPY", b"PK"))
         if not is_numpy:
-            raise script.Failure(f"{given} is not a .npy or .npz file: write it with numpy.save")
+            is_image = given.lower().endswith(images.OTHERS)
+            way = "Keras reads no such image: save it as PNG" if is_image else WRITTEN
+            raise script.Failure(f"{given} is not a .npy or .npz file: {way}")
         content = np.load(given, allow_pickle=False)
         arrays = content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError as error:
-        message = f"{given} is missing: name a .npy or .npz file that exists"
+        message = f"{given} is missing: name a .npy or .npz file, an image or a folder that exists"
         raise script.Failure(message) from error
     except script.Failure:
         raise

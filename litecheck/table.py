@@ -863,6 +863,7 @@ class Check:
                 "of": given.total,
                 "compared": given.size(),
                 "calibrated": self.calibrating.size(),
+                **({} if given.source else {"random": True}),
                 **({"scale": self._scale} if self._scale else {}),
                 **({"given": named} if named else {}),
             },

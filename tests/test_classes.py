@@ -71,20 +71,20 @@ def test_folders_of_classes(tmp_path, capsys):
     shutil.copy(folder / "red/0.png", folder / "0.png")
     paths, labels = classes.of_folders(str(folder), names(), 3)
     assert [path.split("/")[-2] for path in paths] == [NAMES[label] for label in labels]
-    assert "left out 1 images of" in capsys.readouterr().out
+    assert "left out what is in no class's folder: 1 of" in capsys.readouterr().out
     reverse = names(*reversed(NAMES))
     assert classes.of_folders(str(folder), reverse, 3)[1].tolist() == (2 - labels).tolist()
     with pytest.raises(
-        ValueError, match=r"3 folders, and the output 4 classes: .*net\.labels\.txt"
+        ValueError, match=r"3 subfolders, but the model 4 classes: .*net\.labels\.txt"
     ):
         classes.of_folders(str(folder), names(), 4)
     with pytest.raises(ValueError, match="'blue' is none of the classes"):
         classes.of_folders(str(folder), names("green", "red"), 2)
     shutil.rmtree(folder / "blue")
     assert set(classes.of_folders(str(folder), names(*NAMES), 3)[1]) == {1, 2}
-    with pytest.raises(ValueError, match="it has no folders"):
+    with pytest.raises(ValueError, match="it has no subfolders"):
         classes.of_folders(str(folder / "red"), names(), 3)
-    with pytest.raises(script.Failure, match="is no test set: give a folder with a folder of"):
+    with pytest.raises(script.Failure, match="is no test set: give a folder with one subfolder"):
         classes.of_folders(str(folder / "red/0.png"), names(), 3)
 
 
@@ -195,10 +195,16 @@ def test_what_to_convert_again_names_the_folders_and_the_scale(colours, warm, tm
 def test_images_where_they_do_not_belong(colours, warm, tmp_path):
     directory, _ = colours
     (tmp_path / "one.txt").write_text("x")
+    (tmp_path / "one.heic").write_text("x")
     np.save(tmp_path / "x.npy", np.zeros((4, 6, 5, 3), "float32"))
     file, one = directory / "colours.tflite", directory / "one.png"
     for arguments, words in [
-        (("--input", "one.txt"), "one.txt is not a .npy or .npz file: write it with numpy.save"),
+        (("--input", "one.txt"), "one.txt is not a .npy or .npz file: give an image, or write"),
+        (("--input", "one.heic"), "Keras reads no such image: save it as PNG"),
+        (
+            ("--input", "photos"),
+            "photos is missing: name a .npy or .npz file, an image or a folder",
+        ),
         (("--input", "none.png"), "none.png is missing: name an image or a folder that exists"),
         (("--input", "x.npy", "--scale", "0..1"), "a scale is for images"),
         (("--input", one, "--scale", "0-1"), "0-1 is no scale of images: give one of 0..255, 0..1"),
@@ -220,7 +226,9 @@ def test_another_scale_than_that_of_the_check_is_hinted_at(colours, warm, tmp_pa
     del fields["samples"]["scale"]
     (tmp_path / "colours.check.json").write_text(json.dumps(fields))
     process = warm("run", "colours.tflite", "--input", directory / "one.png", cwd=tmp_path)
-    assert "and those of images 0 to 255: for others give --scale 0..1 or -1..1" in process.stdout
+    assert (
+        "and images give 0 to 255: if the model was trained on 0 to 1 or -1 to 1" in process.stdout
+    )
 
 
 def test_what_adds_up_to_1_by_chance_is_no_class(warm, tmp_path):
@@ -285,3 +293,29 @@ def test_keras_s_own_export_of_recurrent_layers_does_not_run(warm, tmp_path):
     model.save(tmp_path / "model.keras")
     process = warm("convert", "model.keras", cwd=tmp_path)
     assert table(process.stdout)["float32"]["verdict"] == "verified"
+
+
+def test_images_of_several_sizes_where_a_model_takes_any(warm, tmp_path):
+    folder = photos.folder(tmp_path / "photos", count=40)
+    for path in sorted((folder / "red").iterdir()):
+        with Image.open(path) as image:
+            image.resize((11, 8 + int(path.stem) % 3)).save(path)
+    photos.classifier(scale=255.0, shape=(None, None, 3)).save(tmp_path / "any.keras")
+    options = ("--samples", "photos", "--test", "photos")
+    process = warm("convert", "any.keras", *options, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert table(process.stdout)["float32"]["verdict"] == "verified"
+    assert "the original: accuracy 100.0%" in process.stdout
+    process = warm("run", "any.tflite", "--test", "photos", cwd=tmp_path)
+    assert "accuracy 100.0% on 120 of 120 samples" in process.stdout
+    process = warm("run", "any.tflite", "--input", "photos", cwd=tmp_path)
+    assert_clear_error(process, "it takes any size, and images have several")
+
+
+def test_random_inputs_of_a_check_say_nothing_about_the_scale(warm, tmp_path):
+    photos.classifier(scale=255.0).save(tmp_path / "net.keras")
+    Image.fromarray(photos.smooth(6, 5, 3)).save(tmp_path / "a.png")
+    assert warm("convert", "net.keras", cwd=tmp_path).returncode == 0
+    process = warm("run", "net.tflite", "--input", "a.png", cwd=tmp_path)
+    assert process.returncode == 0
+    assert "--scale" not in process.stdout

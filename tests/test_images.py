@@ -130,7 +130,7 @@ def test_what_a_model_takes(saved, shape, dtype, scale, low, high):
 @pytest.mark.parametrize(
     ("shape", "dtype", "scale", "words"),
     [
-        ((None, 3), "float32", "0..255", "an image has height, width, and 1 or 3 channels"),
+        ((None, 3), "float32", "0..255", "images have height, width, and 1 or 3 channels"),
         ((None, 3, 8, 8), "float32", "0..255", "1 or 3 channels"),
         ((None, 8, 8, 3), "uint8", "0..1", "uint8 cannot hold numbers from 0 to 1"),
         ((None, 8, 8, 3), "int8", "0..255", "int8 cannot hold numbers from 0 to 255"),
@@ -159,7 +159,7 @@ def test_damaged_images_and_others(saved):
         ("cut.png", whole[1][: len(whole[1]) // 2], "is a damaged image"),
         ("cut.jpg", jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "is a damaged image"),
         ("cut.bmp", whole[0][: len(whole[0]) // 2], "is a damaged image"),
-        ("palette.bmp", palette.getvalue(), "has a palette, which Keras does not read"),
+        ("palette.bmp", palette.getvalue(), "has a palette, which Keras ignores"),
         ("wide.png", png(Image.new("1", (20_000, 10_000))), "too many pixels for Pillow"),
     ]:
         path = saved(name, content)
@@ -200,7 +200,7 @@ def test_folders(tmp_path, capsys):
         f"{name}/{index}.png" for name in photos.COLOURS for index in range(2)
     ]
     (line,) = capsys.readouterr().out.splitlines()
-    assert line == f"left out 2 images that Keras does not read, such as {folder}/red/a.webp"
+    assert line == f"left out what Keras does not read: 2 files such as {folder}/red/a.webp"
     with pytest.raises(script.Failure, match=r"none\.png is missing"):
         images.files(str(tmp_path / "none.png"))
 
@@ -218,9 +218,9 @@ def test_what_exif_would_turn_is_said(saved):
     files = [saved(name, AWKWARD[name]) for name in ("turned.png", "plain.bmp")]
     found = images.Images(files, wanted, [])
     assert np.asarray(found[:1]).shape == (1, 6, 5, 3)
-    assert found.note().startswith(f"{files[0]} has an EXIF rotation, which Keras does not apply")
+    assert found.note().startswith(f"{files[0]} has an EXIF rotation. Keras ignores it")
     np.asarray(found)
-    assert "an EXIF rotation, 2 of these images, which" in found.note()
+    assert "an EXIF rotation, and 1 more. Keras" in found.note()
     assert not images.Images(files[1:], wanted, []).note()
 
 
@@ -233,7 +233,7 @@ def test_pillow_is_asked_for_where_it_is_missing(saved):
         "except script.Failure as failure: print(failure)"
     )
     process = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert process.stdout == f"{path} needs Pillow, the extra `images`: pip install pillow\n"
+    assert process.stdout == f"{path} needs Pillow (the extra images): pip install pillow\n"
 
 
 def test_scales():
