@@ -1,7 +1,8 @@
 """Which class is it, and what is it called? Names of a file or of folders, the largest outputs."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ class Names(NamedTuple):
 
     def of(self, number: int, count: int | None) -> str:
         """Return the name of a class of so many, or its number."""
-        return self.names[number] if len(self.names) == count else str(number)
+        name = self.names[number] if len(self.names) == count else str(number)
+        return "".join(each if each.isprintable() else "?" for each in name)
 
 
 def count_of(shape: Sequence[int | None]) -> int | None:
@@ -37,13 +39,13 @@ def count_of(shape: Sequence[int | None]) -> int | None:
     return 2 if len(shape) < 2 or shape[-1] == 1 else shape[-1]
 
 
-def known(name: str, counts: Collection[int | None], given: Iterable[Any]) -> Names:
-    """Return the names in `NAME.labels.txt`, or of the folders of a test set or of samples.
+def known(name: str, counts: Collection[int | None], test: Any) -> Names:
+    """Return the names in `NAME.labels.txt`, or of the folders of a test set.
 
     Args:
         name: the path of a model without suffix.
         counts: how many classes the outputs have.
-        given: what may be such folders, first come, first served.
+        test: what may be the folder of a test set.
 
     Raises:
         Failure: the file is no text.
@@ -53,10 +55,9 @@ def known(name: str, counts: Collection[int | None], given: Iterable[Any]) -> Na
     if names and len(names) not in counts:
         print(f"{file} is left out: it has {len(names):,} names, and no output as many numbers")
         names = []
-    for folder in given:
-        if not names and isinstance(folder, str) and os.path.isdir(folder):
-            found = images.folders(folder)
-            names = found if len(found) in counts else []
+    if not names and isinstance(test, str) and os.path.isdir(test):
+        found = images.folders(test)
+        names = found if len(found) in counts else []
     return Names(names, file)
 
 
@@ -64,7 +65,7 @@ def _lines(file: str) -> list[str]:
     """Return the lines of a file of names; those that are empty at its end do not count."""
     try:
         with open(file, encoding="utf-8-sig") as text:
-            return text.read().rstrip().splitlines()
+            return [line.strip() for line in text.read().rstrip().split("\n")]
     except UnicodeDecodeError as error:
         raise script.Failure(f"{file} is no text: save it as UTF-8, with a name a line") from error
 
@@ -97,17 +98,26 @@ def of_folders(folder: str, names: Names, count: int | None) -> tuple[list[str],
             f"it has {len(found):,} subfolders, but the model {count} classes: write the names of"
             f" all classes in {names.file}, one a line, in the order of the output"
         )
-    numbers = {name: number for number, name in enumerate(names.names or found)}
-    if unknown := [name for name in found if name not in numbers]:
-        some = ", ".join([*numbers][:COUNTED])
+    order = [_composed(name) for name in names.names or found]
+    unknown = [name for name in found if _composed(name) not in order]
+    if unknown:
+        some = ", ".join(order[:COUNTED])
         raise ValueError(f"its subfolder {unknown[0]!r} is none of the classes ({some})")
+    doubled = [name for name in found if order.count(_composed(name)) > 1]
+    if doubled:
+        raise ValueError(f"{doubled[0]!r} is the name of two classes: give each its own")
     every = images.files(folder)
     classes = [os.path.relpath(file, folder).split(os.sep)[0] for file in every]
     kept = [index for index, name in enumerate(classes) if name in found]
     if len(kept) < len(every):
         print(f"left out what is in no class's folder: {len(every) - len(kept):,} of {folder}")
-    labels = np.array([numbers[classes[index]] for index in kept], np.int64)
+    labels = np.array([order.index(_composed(classes[index])) for index in kept], np.int64)
     return [every[index] for index in kept], labels
+
+
+def _composed(name: str) -> str:
+    """Return a name with composed characters: some systems take accents and Hangul apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def largest(probabilities: np.ndarray, names: Names) -> str:

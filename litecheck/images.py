@@ -99,18 +99,37 @@ def files(path: str) -> list[str]:
         if not os.path.isfile(path):
             raise script.Failure(f"{path} is missing: name an image or a folder that exists")
         return [path]
-    every = [
-        os.path.join(folder, name)
-        for folder, _, names in sorted(os.walk(path))
-        for name in sorted(names)
-        if not name.startswith(".")
-    ]
+    every = _inside(path)
     found = [file for file in every if file.lower().endswith(SUFFIXES)]
     if not found:
         raise script.Failure(f"{path} holds no images that Keras reads ({', '.join(SUFFIXES)})")
     if others := [file for file in every if file.lower().endswith(OTHERS)]:
         print(f"left out what Keras does not read: {len(others):,} files such as {others[0]}")
     return found
+
+
+def _inside(path: str) -> list[str]:
+    """Return all files in a folder: its own, then those of each folder in it, as Keras walks.
+
+    A folder in it may be a link, those below are not followed.
+
+    Raises:
+        Failure: a folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise script.Failure(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    own = [name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))]
+    walks: list[tuple[str, list[str], list[str]]] = [(path, [], own)]
+    for name in folders(path):
+        walks += sorted(os.walk(os.path.join(path, name), onerror=fail))
+    return [
+        os.path.join(folder, name)
+        for folder, _, names in walks
+        for name in sorted(names)
+        if not name.startswith(".")
+    ]
 
 
 class Images:
@@ -193,6 +212,8 @@ def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
     except ImportError as error:
         message = f"{path} needs Pillow (the extra images): pip install pillow"
         raise script.Failure(message) from error
+    if not os.path.isfile(path):
+        raise script.Failure(f"{path} is no file that can be read: remove it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a large image, which is not too large
@@ -205,6 +226,8 @@ def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
     except Image.DecompressionBombError as error:
         message = f"{path} has too many pixels for Pillow: save it smaller, or remove it"
         raise script.Failure(message) from error
+    except PermissionError as error:
+        raise script.Failure(f"{path} cannot be read: permit reading it, or remove it") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises
         message = f"{path} is a damaged image ({script.brief(error)}): replace or remove it"
         raise script.Failure(message) from error
@@ -214,6 +237,8 @@ def _pixels(path: str, image: Any, channels: int) -> np.ndarray:
     """Return the pixels of an opened image; see `decoded`."""
     if image.format == "BMP" and image.mode in ("1", "P"):
         raise script.Failure(f"{path} has a palette, which Keras ignores: save it as PNG")
+    if image.format == "GIF" and image.tile[0][1] != (0, 0, *image.size):
+        raise script.Failure(f"{path} has a first frame that is smaller: save it as PNG")
     if channels == 1 and image.format == "JPEG":
         image.draft("L", image.size)
     if image.mode.startswith("I"):  # 16 bits, of which the high byte counts

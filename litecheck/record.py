@@ -230,13 +230,13 @@ def _read(file: str) -> dict[str, Any]:
             raise TypeError
         if not all(type(row["file"]) is str for row in fields["variants"].values()):
             raise TypeError
-        given = fields.get("samples", {})
+        given, names = fields.get("samples", {}), fields.get("labels", [])
         words = [
-            *fields.get("labels", []),
+            *names,
             *given.get("given", {}).values(),
             given.get("scale", ""),
         ]
-        if not all(type(word) is str for word in words):
+        if type(names) is not list or not all(type(word) is str for word in words):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise script.Unreadable(f"{file} is damaged", f": {_again(file)}") from error

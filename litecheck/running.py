@@ -1,7 +1,7 @@
 """What does a file compute here? The command `run`, and `litecheck.run`."""
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from litecheck import (
     litert,
     record,
     samples,
+    scaling,
     script,
 )
+
+SHOWN = 3  # runs of a test set, or of a folder of images
 
 
 def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, np.ndarray]:
@@ -58,24 +61,27 @@ def show(
     if caution := _caution(path):
         print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
+    runs: Iterable[dict[str, np.ndarray]]
     returns = {name: litert.takes(tensor) for name, tensor in runner.outputs.items()}
     scale = _scale(path, scale, test or input)
     if test:
         names = _names(path, [classes.count_of(each.shape) for each in returns.values()], test)
         test_set, labels = samples.test_set(test, path, takes, returns, names, scale)
-        test_set = test_set.together(takes, litert.output_bytes(runner.outputs))
-        runs = test_set.runs[:3]
+        if not images.is_given(test):  # of which a joined copy may be too large for a device
+            test_set = test_set.together(takes, litert.output_bytes(runner.outputs))
+        runs = test_set.runs[:SHOWN]
     elif input:
         runs, left = samples.for_deployment(input, takes, path, scale)
         if left:
             print(f"left out the last {left} of {input}: too few for one more run")
     else:
         runs = [_random(runner, path)]
-    outputs = []
+    outputs: list[dict[str, np.ndarray]] = []
     with litert.explained(path, input or test, litert.random_hint(runner.inputs)):
-        for one in runs:
+        for index, one in enumerate(runs):
             outputs.append(runner(one))
-            _print_run(runner, one, outputs[-1])
+            if index < SHOWN or not images.is_given(input):
+                _print_run(runner, one, outputs[-1])
         seconds, count = litert.time_of(runner.interpreter)
     if not test:
         _print_classes(path, runner, outputs)
@@ -87,8 +93,11 @@ def show(
 
 def _scale(path: str, scale: str | None, given: Any) -> str:
     """Return the scale of images: the given one, that of the file's record, or pixel values."""
+    known = record.scale(path) if images.is_given(given) else None
+    if known and scale and scale != known:
+        print(f"the check was made on a scale of {known}, not of {scale}")
     if images.is_given(given) and not scale:
-        scale = record.scale(path)
+        scale = known
         recorded = None if scale or record.is_random(path) else record.read(path)
         if recorded and all(np.max(array, initial=0) <= 1 for array in recorded.inputs[0].values()):
             print(
@@ -103,7 +112,7 @@ def _names(path: str, counts: Collection[int | None], test: str | None = None) -
     name = artifacts.name_of(path)
     if known := record.labels(path):
         return classes.Names(known, f"{name}{classes.SUFFIX}")
-    return classes.known(name, counts, [test])
+    return classes.known(name, counts, test)
 
 
 def _random(runner: litert.Runner, path: str) -> dict[str, np.ndarray]:
@@ -188,5 +197,7 @@ def _print_metrics(
     for name, score in accuracy.scores(tasks, outputs).items():
         kind, count = tasks[name].kind, classes.count_of(outputs[0][name].shape)
         print(f"{name}: {accuracy.WORDS[kind]} {accuracy.text(kind, score.metric)} on {given}")
+        if score.is_chance():
+            print(scaling.CHANCE)
         if found := classes.mistakes(score.pairs, names, count):
             print(f"most frequent mistakes: {'; '.join(found)}")

@@ -366,10 +366,11 @@ def _pair(given: Sequence[Given]) -> Arrays:
 
 def for_deployment(
     given: Given, inputs: Mapping[str, Input], model: str, scale: str = images.PIXELS
-) -> tuple[list[Arrays], int]:
+) -> tuple[Iterable[Arrays], int]:
     """Divide the inputs of a run: it takes all samples, or as many as the first axis fixes.
 
-    An input without an axis for samples takes one by one.
+    An input without an axis for samples takes one by one, and images come one by one, too: they are
+    decoded as the runs are asked for, so that a folder needs no more memory than an image.
 
     Args:
         given: see `read`.
@@ -378,8 +379,8 @@ def for_deployment(
         scale: of images, see `images.SCALES`.
 
     Returns:
-        A list with a dict for each run from names to arrays, and how many samples are left over,
-        since they are too few for a run.
+        For each run a dict from names to arrays, and how many samples are left over, since they are
+        too few for a run.
 
     Raises:
         Failure: the file is missing or damaged, or its names, dtypes or numbers do not fit.
@@ -387,13 +388,20 @@ def for_deployment(
     source = given if isinstance(given, str) else ARRAYS
     with _fitting(source, model, inputs):
         arrays = read(given, inputs, scale)
-        sizes = _sizes(arrays, inputs, varying=None)
+        sizes = _sizes(arrays, inputs, varying=1 if images.is_given(given) else None)
         varying = {len(arrays[n]) for n in inputs if sizes[n] and not inputs[n].shape[0]}
         if len(varying) > 1:
             raise ValueError("the inputs have different numbers of samples")
-        runs = [_checked(run, inputs, finite=False) for run in _full(_split(arrays, sizes), sizes)]
-    _print_notes(arrays)
-    return runs, _total(arrays, sizes) - len(runs) * _samples(sizes)
+        runs = _full(_split(arrays, sizes), sizes)
+    left = _total(arrays, sizes) - len(runs) * _samples(sizes)
+
+    def checked() -> Iterator[Arrays]:
+        with _fitting(source, model, inputs):
+            for run in script.counted(runs, "running it"):
+                yield _checked(run, inputs, finite=False)
+        _print_notes(arrays)
+
+    return (checked() if images.is_given(given) else list(checked())), left
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

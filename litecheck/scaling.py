@@ -1,17 +1,19 @@
-"""Are samples scaled as in training? If not, outputs are the same for most, or eight bits err."""
+"""Are samples scaled as in training? If not, outputs are the same for most, or hardly vary."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from litecheck import verdict
+from litecheck import accuracy, verdict
 
 Arrays = Mapping[str, np.ndarray]  # by the names of inputs or outputs
 QUESTION = "are the inputs scaled as in training?"
+CHANCE = f"that is near chance: {QUESTION} Are labels in the model's order?"
 PIXEL = 255  # what is forgotten most often: to divide by it
 TRIED = 16  # samples that are run once more, divided by it
 MOST = 0.5  # of the samples: as many share their outputs with others if most do
+UNSURE, HARDLY = 0.6, 0.1  # a probability that is no decision, and by which such ones hardly vary
 ERROR = 0.25  # of a number's range: to either side, so that half of the range is in doubt
 
 
@@ -55,6 +57,30 @@ def saturated(
     ]
     kinds = {name: len({given[name].tobytes() for given in smaller}) for name in found}
     return {name: counts for name, counts in found.items() if kinds[name] > MOST * len(smaller)}
+
+
+def unsure(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Return the classifiers' outputs that hardly vary, and are no decision: the same class always.
+
+    That is what inputs that are too small give: the biases of the last layer alone.
+
+    Args:
+        outputs: the model's outputs of each run.
+        ids: the numbers of the samples of each run.
+
+    Returns:
+        By outputs, the largest of all probabilities.
+    """
+    found = {}
+    for name in outputs[0]:
+        runs = [run[name] for run in outputs]
+        if not all(accuracy.probable(run, len(own)) for run, own in zip(runs, ids, strict=True)):
+            continue
+        rows = np.concatenate(runs)
+        is_same = len({*rows.argmax(axis=1).tolist()}) == 1 < len(rows)
+        if is_same and rows.max() < UNSURE and np.ptp(rows, axis=0).max() < HARDLY:
+            found[name] = float(rows.max())
+    return found
 
 
 def errs(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> bool:

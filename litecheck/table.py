@@ -199,7 +199,7 @@ class Check:
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
-        self.names = classes.known(self.model.stem(), counts, [test, samples])
+        self.names = classes.known(self.model.stem(), counts, test)
         self._given = {"samples": samples, "test": test}
         self._scale = images.scale_of(scale, samples, test)
         typical = self._typical(samples)
@@ -329,7 +329,7 @@ class Check:
             text = accuracy.text(task.kind, metric)
             print(f"the original: {accuracy.WORDS[task.kind]}{of} {text}")
             if name in self._by_chance:
-                print(f"that is near chance: {scaling.QUESTION} Are labels in the model's order?")
+                print(scaling.CHANCE)
 
     def add(self, variant: str, tflite_model: bytes, path: str) -> None:
         """Run a variant on the samples, compare it with the model, print its row, and save it.
@@ -676,28 +676,32 @@ class Check:
         if not given.source or self.model.source.has_state:
             return []
         found = scaling.saturated(given.runs, self._outputs, given.ids, measured.runner)
-        return [
-            *([scaling.QUESTION] if steady and not found else []),
-            *(
-                f"{name} is the same, bit for bit, for {count:,} of {of:,} different samples:"
-                f" {scaling.QUESTION}"
-                for name, (count, of) in found.items()
-            ),
+        unsure = scaling.unsure(self._outputs, given.ids)
+        questions = [
+            f"{name} is the same, bit for bit, for {count:,} of {of:,} different samples:"
+            f" {scaling.QUESTION}"
+            for name, (count, of) in found.items()
         ]
+        questions += [
+            f"{name} predicts the same class for all samples, by {high:.0%} at most:"
+            f" {scaling.QUESTION}"
+            for name, high in unsure.items()
+        ]
+        return questions or ([scaling.QUESTION] if steady else [])
 
     def _error_of(self, row: Row, measured: Measured) -> str:
         """Return how large the largest error is, and whether the samples' scale may be why.
 
-        An accuracy above chance says that it is not. Numbers of very different ranges say it
-        themselves, unless they are probabilities.
+        An accuracy above chance says that it is not, and numbers of very different ranges say it
+        themselves. Of probabilities `_questions` has asked.
         """
         where = "" if self._samples.source else " on random inputs"
         text = f"largest error {percent(row.of_range)} of a number's range{where}, above 5%"
         is_good = {task.kind for task in self._tasks.values()} == {
             "accuracy"
         } and not self._by_chance
-        is_mixed = not row.same_class and self._expected.mixtures()
-        if row.variant != artifacts.INTEGERS or is_good or is_mixed:
+        is_explained = row.same_class or self._expected.mixtures()
+        if row.variant != artifacts.INTEGERS or is_good or is_explained:
             return text
         is_lost = scaling.errs(measured.outputs, self._outputs, self.ranges())
         return f"{text}: {scaling.QUESTION}" if is_lost else text

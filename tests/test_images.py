@@ -150,7 +150,9 @@ def png(image):
 
 def test_damaged_images_and_others(saved):
     whole = AWKWARD["plain.bmp"], AWKWARD["alpha.png"]
-    jpeg, palette = io.BytesIO(), io.BytesIO()
+    jpeg, palette, small = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(photos.smooth(9, 9, 3)).quantize(9).save(small, "GIF")
+    small.getbuffer()[6:10] = bytes([20, 0, 20, 0])  # the size of the whole image
     Image.fromarray(photos.smooth(37, 53, 3)).save(jpeg, "JPEG")
     Image.fromarray(photos.smooth(9, 9, 3)).quantize(9).save(palette, "BMP")
     for name, content, words in [
@@ -160,6 +162,7 @@ def test_damaged_images_and_others(saved):
         ("cut.jpg", jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "is a damaged image"),
         ("cut.bmp", whole[0][: len(whole[0]) // 2], "is a damaged image"),
         ("palette.bmp", palette.getvalue(), "has a palette, which Keras ignores"),
+        ("small.gif", small.getvalue(), "has a first frame that is smaller: save it as PNG"),
         ("wide.png", png(Image.new("1", (20_000, 10_000))), "too many pixels for Pillow"),
     ]:
         path = saved(name, content)
@@ -203,6 +206,14 @@ def test_folders(tmp_path, capsys):
     assert line == f"left out what Keras does not read: 2 files such as {folder}/red/a.webp"
     with pytest.raises(script.Failure, match=r"none\.png is missing"):
         images.files(str(tmp_path / "none.png"))
+
+
+def test_what_is_no_file_or_cannot_be_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    os.symlink(tmp_path / "nowhere", tmp_path / "link.png")
+    for name in ("pipe.png", "link.png"):
+        with pytest.raises(script.Failure, match=f"{name} is no file that can be read"):
+            images.decoded(str(tmp_path / name), 3)
 
 
 def test_sizes_that_differ_where_a_model_takes_any(saved):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from ailing import convolutions, dense, fitted, images, spread
+from ailing import columns, dense, fitted, images, people
 from tensorflow import keras
 from tensorflow.keras import layers, ops
 
@@ -31,7 +31,19 @@ def test_pixels_in_place_of_parts_are_noticed(tmp_path, capsys, has_test_set):
 
 def test_parts_in_place_of_pixels_are_noticed(tmp_path, capsys):
     few = X / 255
-    assert any(line.startswith("largest error ") for line in said(capsys, dense(), tmp_path, few))
+    x, labels = images(600, seed=1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, labels, epochs=10, verbose=0)
+    (line,) = said(capsys, model, tmp_path, few)
+    assert line.startswith("output_0 predicts the same class for all samples, by ")
     near, *_ = said(capsys, dense(), tmp_path, few, (OTHERS / 255, CLASSES))
     assert near == f"that is near chance: {scaling.QUESTION} Are labels in the model's order?"
 
@@ -109,10 +121,23 @@ def test_errors_in_most_numbers_count():
 
 
 def test_an_accuracy_above_chance_says_that_the_scale_is_right(tmp_path, capsys):
-    model = spread(convolutions(), [0, 1, 2, 3])
-    assert said(capsys, model, tmp_path, X) != []
-    model = spread(convolutions(), [0, 1, 2, 3])
-    assert said(capsys, model, tmp_path, X, (OTHERS, CLASSES)) == []
+    x, _ = people(200, seed=2)
+    assert said(capsys, columns(), tmp_path, x) != []
+    assert said(capsys, columns(), tmp_path, x, people(300, seed=3)) == []
+
+
+def test_a_class_for_all_that_is_no_decision():
+    sound = np.float32([[0.3, 0.4, 0.3], [0.3, 0.3, 0.4]])
+    for rows, expected in [
+        ([[0.3, 0.4, 0.3], [0.31, 0.4, 0.29]], {"y": pytest.approx(0.4)}),
+        (sound, {}),
+        ([[0.01, 0.98, 0.01], [0.005, 0.99, 0.005]], {}),  # a rare class, and sure
+        ([[0.3, 0.4, 0.3], [0.1, 0.5, 0.4]], {}),  # varies
+        ([[0.3, 0.4, 0.1], [0.31, 0.4, 0.09]], {}),  # no probabilities
+        ([[0.3, 0.4, 0.3]], {}),  # one sample
+    ]:
+        runs = [{"y": np.float32([row])} for row in rows]
+        assert scaling.unsure(runs, [[index] for index in range(len(rows))]) == expected
 
 
 @pytest.mark.parametrize(
