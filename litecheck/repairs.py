@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from litecheck import (
+    accuracy,
     artifacts,
     causes,
     converters,
@@ -243,7 +244,8 @@ def _ends_lose(check: Check, measure: Measure) -> bool:
             f" full integer: {percent(whole)}"
         )
         ranges = verdict.ranges_of([{name: run[name]} for run in arrays], measure.ids)[name]
-        if ranges.max(initial=0) > UNLIKE * ranges.min(initial=np.inf):
+        are_probable = all(accuracy.probable(run[name], len(run[name])) for run in arrays)
+        if not are_probable and ranges.max(initial=0) > UNLIKE * ranges.min(initial=np.inf):
             print_note(
                 f"one int8 scale cannot fit numbers of such different ranges: split the {kind}, or"
                 " normalize outside the model"

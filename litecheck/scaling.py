@@ -13,6 +13,7 @@ CHANCE = f"that is near chance: {QUESTION} Are labels in the model's order?"
 PIXEL = 255  # what is forgotten most often: to divide by it
 TRIED = 16  # samples that are run once more, divided by it
 MOST = 0.5  # of the samples: as many share their outputs with others if most do
+FEW = 8  # different samples, at least, of which one class for all says something
 UNSURE, HARDLY = 0.6, 0.1  # a probability that is no decision, and by which such ones hardly vary
 ERROR = 0.25  # of a number's range: to either side, so that half of the range is in doubt
 
@@ -40,44 +41,46 @@ def saturated(
     """
     if not any(array.dtype.kind == "f" for array in runs[0].values()):
         return {}
-    different: dict[tuple[int, ...], tuple[Arrays, Arrays]] = {}
-    for inputs, returned, own in zip(runs, outputs, ids, strict=True):
-        for one, given in verdict.apart((inputs, returned), len(own)):
-            different.setdefault(_key(one), (one, given))
+    different = _different(runs, outputs, ids)
     found = {}
     for name, first in outputs[0].items():
-        shared = _shared([given[name] for _, given in different.values()])
+        shared = _shared([given[name] for _, given in different])
         if first.dtype.kind == "f" and shared > MOST * len(different):
             found[name] = shared, len(different)
     if not found:
         return {}
     smaller = [
         compute({name: _divided(array) for name, array in one.items()})
-        for one, _ in list(different.values())[:TRIED]
+        for one, _ in different[:TRIED]
     ]
     kinds = {name: len({given[name].tobytes() for given in smaller}) for name in found}
     return {name: counts for name, counts in found.items() if kinds[name] > MOST * len(smaller)}
 
 
-def unsure(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[str, float]:
+def unsure(
+    runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
+) -> dict[str, float]:
     """Return the classifiers' outputs that hardly vary, and are no decision: the same class always.
 
-    That is what inputs that are too small give: the biases of the last layer alone.
+    That is what inputs that are too small give: the biases of the last layer alone. Of fewer than
+    eight different samples it is not said.
 
     Args:
-        outputs: the model's outputs of each run.
+        runs: the inputs of each run.
+        outputs: the model's outputs.
         ids: the numbers of the samples of each run.
 
     Returns:
         By outputs, the largest of all probabilities.
     """
-    found = {}
-    for name in outputs[0]:
-        runs = [run[name] for run in outputs]
-        if not all(accuracy.probable(run, len(own)) for run, own in zip(runs, ids, strict=True)):
+    different = _different(runs, outputs, ids)
+    found: dict[str, float] = {}
+    for name in outputs[0] if len(different) >= FEW else []:
+        given = [returned[name] for _, returned in different]
+        if not all(accuracy.probable(array, 1) for array in given):
             continue
-        rows = np.concatenate(runs)
-        is_same = len({*rows.argmax(axis=1).tolist()}) == 1 < len(rows)
+        rows = np.concatenate(given)
+        is_same = len({*rows.argmax(axis=1).tolist()}) == 1
         if is_same and rows.max() < UNSURE and np.ptp(rows, axis=0).max() < HARDLY:
             found[name] = float(rows.max())
     return found
@@ -103,6 +106,17 @@ def errs(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> boo
         if np.median(np.max(worst, axis=0)) > ERROR:
             return True
     return False
+
+
+def _different(
+    runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
+) -> list[tuple[Arrays, Arrays]]:
+    """Return the inputs and outputs of the different samples, each alone where that can be."""
+    found: dict[tuple[int, ...], tuple[Arrays, Arrays]] = {}
+    for inputs, returned, own in zip(runs, outputs, ids, strict=True):
+        for one, given in verdict.apart((inputs, returned), len(own)):
+            found.setdefault(_key(one), (one, given))
+    return list(found.values())
 
 
 def _key(arrays: Arrays) -> tuple[int, ...]:

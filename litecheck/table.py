@@ -648,7 +648,7 @@ class Check:
             notes.append(f"compared on {of - measured.left:,} of {of:,} samples: it is slow here")
         if not row.of_range <= LOUD:
             notes.append(self._error_of(row, measured))
-            if "int" in row.variant:
+            if "int" in row.variant and not row.same_class:
                 notes += self._expected.mixtures()
             if outside := self._outside(measured):
                 count = f"{outside:,} of {self._samples.size():,}"
@@ -676,7 +676,7 @@ class Check:
         if not given.source or self.model.source.has_state:
             return []
         found = scaling.saturated(given.runs, self._outputs, given.ids, measured.runner)
-        unsure = scaling.unsure(self._outputs, given.ids)
+        unsure = scaling.unsure(given.runs, self._outputs, given.ids)
         questions = [
             f"{name} is the same, bit for bit, for {count:,} of {of:,} different samples:"
             f" {scaling.QUESTION}"

@@ -134,10 +134,13 @@ def test_a_class_for_all_that_is_no_decision():
         ([[0.01, 0.98, 0.01], [0.005, 0.99, 0.005]], {}),  # a rare class, and sure
         ([[0.3, 0.4, 0.3], [0.1, 0.5, 0.4]], {}),  # varies
         ([[0.3, 0.4, 0.1], [0.31, 0.4, 0.09]], {}),  # no probabilities
-        ([[0.3, 0.4, 0.3]], {}),  # one sample
     ]:
-        runs = [{"y": np.float32([row])} for row in rows]
-        assert scaling.unsure(runs, [[index] for index in range(len(rows))]) == expected
+        outputs = [{"y": np.float32([row])} for row in [*rows, rows[0]] * 4]
+        ids = [[index] for index in range(len(outputs))]
+        runs = [{"x": np.float32([[index]])} for index in range(len(outputs))]
+        assert scaling.unsure(runs, outputs, ids) == expected
+        equal = [{"x": np.float32([[index % 7]])} for index in range(len(outputs))]
+        assert not scaling.unsure(equal, outputs, ids)
 
 
 @pytest.mark.parametrize(
