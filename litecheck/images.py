@@ -173,7 +173,7 @@ class Images:
     def _decoded(self, file: str) -> np.ndarray:
         """Return the numbers of an image as the model takes them, without the axis of samples."""
         pixels, is_turned = decoded(file, self.wanted.channels or 1)
-        if is_turned:
+        if is_turned and file not in self.turned:
             self.turned.append(file)
         height, width = self.wanted.height, self.wanted.width
         values = resized(pixels, height or len(pixels), width or len(pixels[0]))

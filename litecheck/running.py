@@ -1,7 +1,7 @@
 """What does a file compute here? The command `run`, and `litecheck.run`."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, 
         raise script.Failure(f"the last {left} samples are too few for one more run of {path}")
     with litert.explained(path, "these inputs"):
         outputs = [runner(one) for one in runs]
+    if isinstance(runs, samples.Decoding):
+        runs.print_note()
     return accuracy.joined(outputs, runner.outputs) if len(outputs) > 1 else outputs[0]
 
 
@@ -61,13 +63,15 @@ def show(
     if caution := _caution(path):
         print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
-    runs: Iterable[dict[str, np.ndarray]]
+    runs: Sequence[dict[str, np.ndarray]]
     returns = {name: litert.takes(tensor) for name, tensor in runner.outputs.items()}
     scale = _scale(path, scale, test or input)
     if test:
         names = _names(path, [classes.count_of(each.shape) for each in returns.values()], test)
-        test_set, labels = samples.test_set(test, path, takes, returns, names, scale)
-        if not images.is_given(test):  # of which a joined copy may be too large for a device
+        test_set, labels = samples.test_set(
+            test, path, takes, returns, names, scale, on_device=True
+        )
+        if not images.is_given(test):
             test_set = test_set.together(takes, litert.output_bytes(runner.outputs))
         runs = test_set.runs[:SHOWN]
     elif input:
@@ -78,16 +82,20 @@ def show(
         runs = [_random(runner, path)]
     outputs: list[dict[str, np.ndarray]] = []
     with litert.explained(path, input or test, litert.random_hint(runner.inputs)):
-        for index, one in enumerate(runs):
+        shown = SHOWN if images.is_given(input) else len(runs)
+        for one in runs[:shown]:
             outputs.append(runner(one))
-            if index < SHOWN or not images.is_given(input):
-                _print_run(runner, one, outputs[-1])
+            _print_run(runner, one, outputs[-1])
+        outputs += [runner(one) for one in script.counted(runs[shown:], "running it")]
         seconds, count = litert.time_of(runner.interpreter)
     if not test:
         _print_classes(path, runner, outputs)
     print(f"one run takes {seconds * 1e6:,.0f} us, the median of {count:,}")
     if test_set:
         _print_metrics(path, runner, test_set, labels, names)
+        runs = test_set.runs
+    if isinstance(runs, samples.Decoding):
+        runs.print_note()
     print(record.compare(path))
 
 

@@ -47,7 +47,7 @@ class Samples(NamedTuple):
 
     source: str | None
     total: int
-    runs: list[Arrays]
+    runs: Sequence[Arrays]
     ids: list[list[int]]
 
     def part(self, start: int | None, end: int | None) -> "Samples":
@@ -271,10 +271,12 @@ def test_set(
     outputs: Mapping[str, Input],
     names: classes.Names,
     scale: str = images.PIXELS,
+    on_device: bool = False,
 ) -> tuple[Samples, Arrays]:
     """Read a test set: inputs, and their labels.
 
-    All samples are taken, drawn in a seeded order; of images as many as two gigabytes hold.
+    All samples are taken, drawn in a seeded order; of images as many as two gigabytes hold, if they
+    are not decoded one by one.
 
     Args:
         given: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
@@ -286,6 +288,7 @@ def test_set(
         outputs: what it returns.
         names: those of the classes.
         scale: of images, see `images.SCALES`.
+        on_device: whether each run is asked for once only, so that images are decoded then.
 
     Returns:
         The samples, and the labels by the names of outputs, in their order.
@@ -302,12 +305,11 @@ def test_set(
             raise ValueError(f"the numbers of samples differ: {counts}")
         every = _full(_split(taken, sizes), sizes)
         order = np.random.default_rng(seed=0).permutation(len(every)).tolist()
-        runs, held = [], 0
-        for run in _drawn(every, order, inputs):
-            runs.append(run)
-            held += sum(array.nbytes for array in run.values())
-            if images.is_given(given) and held > DECODED:
-                break
+        if images.is_given(given) and on_device:
+            chosen = [every[index] for index in order]
+            runs: Sequence[Arrays] = Decoding(chosen, source, model, inputs)
+        else:
+            runs = _held(every, order, inputs, DECODED if images.is_given(given) else None)
         ids = [_ids(index, size) for index in order[: len(runs)]]
     _print_notes(taken)
     drawn: list[int] = sum(ids, [])
@@ -366,11 +368,10 @@ def _pair(given: Sequence[Given]) -> Arrays:
 
 def for_deployment(
     given: Given, inputs: Mapping[str, Input], model: str, scale: str = images.PIXELS
-) -> tuple[Iterable[Arrays], int]:
+) -> tuple[Sequence[Arrays], int]:
     """Divide the inputs of a run: it takes all samples, or as many as the first axis fixes.
 
-    An input without an axis for samples takes one by one, and images come one by one, too: they are
-    decoded as the runs are asked for, so that a folder needs no more memory than an image.
+    An input without an axis for samples takes one by one, and images come one by one.
 
     Args:
         given: see `read`.
@@ -393,15 +394,43 @@ def for_deployment(
         if len(varying) > 1:
             raise ValueError("the inputs have different numbers of samples")
         runs = _full(_split(arrays, sizes), sizes)
-    left = _total(arrays, sizes) - len(runs) * _samples(sizes)
+        left = _total(arrays, sizes) - len(runs) * _samples(sizes)
+        if images.is_given(given):
+            return Decoding(runs, source, model, inputs), left
+        return [_checked(run, inputs, finite=False) for run in runs], left
 
-    def checked() -> Iterator[Arrays]:
-        with _fitting(source, model, inputs):
-            for run in script.counted(runs, "running it"):
-                yield _checked(run, inputs, finite=False)
-        _print_notes(arrays)
 
-    return (checked() if images.is_given(given) else list(checked())), left
+class Decoding(Sequence[Arrays]):
+    """Runs of images, each decoded when it is asked for: a folder needs no more memory than one.
+
+    Attributes:
+        runs: the inputs of each run, `images.Images` by name.
+    """
+
+    def __init__(
+        self, runs: Sequence[Arrays], source: str, model: str, inputs: Mapping[str, Input]
+    ) -> None:
+        """Take the runs, the paths of images and model for errors, and what the model takes."""
+        self.runs, self._fits = runs, (source, model, inputs)
+
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        return len(self.runs)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a run, or some of them.
+
+        Raises:
+            Failure: an image cannot be read.
+        """
+        if isinstance(place, slice):
+            return Decoding(self.runs[place], *self._fits)
+        with _fitting(*self._fits):
+            return _checked(self.runs[place], self._fits[-1], finite=False)
+
+    def print_note(self) -> None:
+        """Print what is to know of the images that were decoded."""
+        _print_notes(self.runs[0])
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -540,6 +569,19 @@ def _full(runs: Sequence[Arrays], sizes: Mapping[str, int | None]) -> list[Array
 def _ids(index: int, size: int) -> list[int]:
     """Return the numbers of the samples of a run, from its own and how many samples it takes."""
     return list(range(index * size, (index + 1) * size))
+
+
+def _held(
+    runs: Sequence[Arrays], order: Sequence[int], inputs: Mapping[str, Input], most: int | None
+) -> list[Arrays]:
+    """Return the runs of these numbers, as many as fit into a number of bytes, if there is one."""
+    found, held = [], 0
+    for run in _drawn(runs, order, inputs):
+        found.append(run)
+        held += sum(array.nbytes for array in run.values())
+        if most is not None and held > most:
+            break
+    return found
 
 
 def _drawn(

@@ -209,7 +209,7 @@ def runs_of(path, inputs, samples_file):
         name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
         for name, tensor in inputs.items()
     }
-    return list(samples.for_deployment(samples_file, takes, path)[0])[:100]
+    return samples.for_deployment(samples_file, takes, path)[0][:100]
 
 
 samples_file = samples.find(name, "samples")

@@ -337,3 +337,28 @@ def test_random_inputs_of_a_check_say_nothing_about_the_scale(warm, tmp_path):
     process = warm("run", "net.tflite", "--input", "a.png", cwd=tmp_path)
     assert process.returncode == 0
     assert "--scale" not in process.stdout
+
+
+def test_a_device_decodes_an_image_when_it_is_run(colours, warm, tmp_path):
+    """What Pillow cannot read is said where it comes, and a photo that EXIF turns at the end."""
+    directory, _ = colours
+    shutil.copytree(directory / "test", tmp_path / "test")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    with Image.open(tmp_path / "test/red/0.png") as image:
+        image.save(tmp_path / "test/red/0.png", exif=turned)
+    for option, folder in [("--input", "test/red"), ("--test", "test")]:
+        process = warm("run", directory / "colours.tflite", option, folder, cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.count("test/red/0.png has an EXIF rotation. Keras ignores it") == 1
+    (tmp_path / "test/red/4.png").write_bytes(b"x")
+    for option, folder in [("--input", "test/red"), ("--test", "test")]:
+        process = warm("run", directory / "colours.tflite", option, folder, cwd=tmp_path)
+        assert_clear_error(process, "4.png is no image of a kind that Keras reads")
+    inputs = {"photo": samples.Input((None, 6, 5, 3), np.dtype("float32"))}
+    (tmp_path / "test/red/4.png").unlink()
+    runs, left = samples.for_deployment(str(tmp_path / "test"), inputs, "net")
+    assert (len(runs), left) == (35, 0)
+    assert not isinstance(runs.runs[0]["photo"], np.ndarray)
+    assert runs[3]["photo"].shape == (1, 6, 5, 3)
+    assert len(runs[5:9]) == 4
