@@ -199,7 +199,8 @@ class Check:
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
-        self.names = classes.known(self.model.stem(), counts, test)
+        name = self.model.name if self.model.is_in_memory() else self.model.stem()
+        self.names = classes.known(name, counts, test)
         self._given = {"samples": samples, "test": test}
         self._scale = images.scale_of(scale, samples, test)
         typical = self._typical(samples)
@@ -632,11 +633,17 @@ class Check:
 
     def _print(self, row: Row, measured: Measured) -> None:
         """Print the row of a variant with its notes, and the headings above the first."""
+        notes = self._notes(row, measured)
         if not self._header:
             print(f"rounding measured on {self._measured:,} of these samples")
             print(self._line(self._columns()))
             self._header = True
         print(self._line(self._cells(row)))
+        for note in notes:
+            print_note(note)
+
+    def _notes(self, row: Row, measured: Measured) -> list[str]:
+        """Return the lines below the row of a variant."""
         notes = []
         if row.variant == FIRST:
             if self._doubts and not self._samples.source:
@@ -667,8 +674,7 @@ class Check:
         if len(row.metrics) > 1:
             pairs = zip(row.metrics, self.texts(row), strict=True)
             notes.append(", ".join(f"{name} {text}" for name, text in pairs))
-        for note in notes:
-            print_note(note)
+        return notes
 
     def _questions(self, measured: Measured) -> list[str]:
         """Return whether samples are scaled as in training, where the model's outputs make ask."""

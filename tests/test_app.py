@@ -43,7 +43,8 @@ def files(pipeline, tmp_path_factory):
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
-    litecheck.convert(digits, str(directory / "digits"), samples=str(directory / "digits"))
+    folder = str(directory / "digits")
+    litecheck.convert(digits, folder, samples=folder, test=folder)
     body, blood = keras.Input((3,), name="body"), keras.Input((3,), name="blood")
     both = keras.layers.Concatenate()([body / 100, blood / 200])
     diabetes = keras.Model([body, blood], 100 * keras.layers.Dense(1)(both))
