@@ -228,10 +228,12 @@ def test_what_exif_would_turn_is_said(saved):
     wanted = images.wanted((None, 6, 5, 3), np.dtype("float32"), "0..255")
     files = [saved(name, AWKWARD[name]) for name in ("turned.png", "plain.bmp")]
     found = images.Images(files, wanted, [])
-    assert np.asarray(found[:1]).shape == (1, 6, 5, 3)
+    assert np.asarray(found[:1]).shape == np.asarray(found[:1]).shape == (1, 6, 5, 3)
     assert found.note().startswith(f"{files[0]} has an EXIF rotation. Keras ignores it")
-    np.asarray(found)
-    assert "an EXIF rotation, and 1 more. Keras" in found.note()
+    assert "more" not in found.note()
+    both = images.Images([files[0], saved("too.png", AWKWARD["turned.png"])], wanted, [])
+    np.asarray(both)
+    assert "an EXIF rotation, and 1 more. Keras" in both.note()
     assert not images.Images(files[1:], wanted, []).note()
 
 
