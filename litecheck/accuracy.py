@@ -6,7 +6,7 @@ is the sum of all parts' sums by the sum of their numbers.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,8 +117,8 @@ class Score(NamedTuple):
         return bool(self.pairs and chance <= FAIR and self.metric <= near < 1)
 
 
-def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score]:
-    """Return the score of each output with labels, from the outputs of all runs in their order.
+def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
+    """Return the metric of each output with labels, from the outputs of all runs in their order.
 
     Args:
         of: what to count at each output, see `tasks`.
@@ -126,21 +126,34 @@ def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score
     """
     totals, numbers = dict.fromkeys(of, 0.0), dict.fromkeys(of, 0)
     starts = dict.fromkeys(of, 0)
-    pairs = {name: Counter[tuple[int, int]]() for name in of}
     for run in outputs if of else []:
         for name, task in of.items():
             values = np.atleast_1d(run[name])
             part, counted = count(task, values, starts[name])
-            pairs[name].update(called(task, values, starts[name]))
             totals[name] += part
             numbers[name] += counted
             starts[name] += len(values)
-    return {name: Score(totals[name] / numbers[name], pairs[name]) for name in of}
+    return {name: totals[name] / numbers[name] for name in of}
 
 
-def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
-    """Return the metric of each output with labels; see `scores`."""
-    return {name: score.metric for name, score in scores(of, outputs).items()}
+def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score]:
+    """Return the score of each output with labels: its metric, and what was called what.
+
+    See `metrics`.
+    """
+    pairs = {name: Counter[tuple[int, int]]() for name in of}
+
+    def noted() -> Iterator[Arrays]:
+        starts = dict.fromkeys(of, 0)
+        for run in outputs:
+            for name, task in of.items():
+                values = np.atleast_1d(run[name])
+                pairs[name].update(called(task, values, starts[name]))
+                starts[name] += len(values)
+            yield run
+
+    found = metrics(of, noted())
+    return {name: Score(found[name], pairs[name]) for name in of}
 
 
 def same_class(

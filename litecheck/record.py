@@ -174,6 +174,26 @@ class Entry(NamedTuple):
         """Return the path of the model, as seen from here."""
         return _seen(self.fields["model"]["path"], self.path)
 
+    def labels(self) -> list[str]:
+        """Return the names of classes in their order; [] without any."""
+        return self.fields.get("labels", [])
+
+    def scale(self) -> str | None:
+        """Return the scale of images, see `images`; None if none were given."""
+        return self.fields.get("samples", {}).get("scale")
+
+    def is_random(self) -> bool:
+        """Return whether the check was made on random inputs."""
+        return bool(self.fields.get("samples", {}).get("random"))
+
+    def recorded(self) -> "Recorded | None":
+        """Return what the record holds of the file; None if it was not tried or not written.
+
+        Raises:
+            Failure: the record is damaged.
+        """
+        return _recorded(self)
+
     def again(self) -> str:
         """Return how to convert the model again."""
         if self.fields["model"]["file"] is None:
@@ -299,35 +319,6 @@ def threshold(path: str) -> dict[str, float]:
     return entry.fields["original"].get("threshold", {}) if entry else {}
 
 
-def labels(path: str) -> list[str]:
-    """Return the names of classes in a `.tflite` file's record, in their order; [] without any."""
-    entry = find(path)
-    return entry.fields.get("labels", []) if entry else []
-
-
-def scale(path: str) -> str | None:
-    """Return the scale of images in a `.tflite` file's record, see `images`; None without one."""
-    entry = find(path)
-    return entry.fields.get("samples", {}).get("scale") if entry else None
-
-
-def is_random(path: str) -> bool:
-    """Return whether a `.tflite` file was checked on random inputs."""
-    entry = find(path)
-    return bool(entry and entry.fields.get("samples", {}).get("random"))
-
-
-def is_classifier(path: str, output: str) -> bool:
-    """Return whether an output is a classifier's, by the original's in the record; without one yes.
-
-    Integers are rounded, so that their sum alone does not tell.
-    """
-    recorded = read(path)
-    return recorded is None or all(
-        accuracy.probable(run[output], len(run[output])) for run in recorded.outputs
-    )
-
-
 def _changed(path: str, entry: Entry) -> str | None:
     """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is."""
     model, row = entry.fields["model"], entry.row()
@@ -401,6 +392,11 @@ class Recorded(NamedTuple):
             tolerances=[self.tolerances[index] for index in kept],
             others=[self.others[index] for index in kept],
         )
+
+    def is_classifier(self, output: str) -> bool:
+        """Return whether the original's outputs are probabilities, which integers only round."""
+        runs = [run[output] for run in self.outputs]
+        return all(accuracy.probable(array, len(array)) for array in runs)
 
     def agreement(self, given: list[dict[str, np.ndarray]]) -> verdict.Agreement:
         """Return how a device's outputs agree."""

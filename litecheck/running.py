@@ -67,7 +67,8 @@ def show(
     returns = {name: litert.takes(tensor) for name, tensor in runner.outputs.items()}
     scale = _scale(path, scale, test or input)
     if test:
-        names = _names(path, [classes.count_of(each.shape) for each in returns.values()], test)
+        counts = [classes.count_of(output.shape) for output in returns.values()]
+        names = _names(path, record.find(path), counts, test)
         test_set, labels = samples.test_set(
             test, path, takes, returns, names, scale, on_device=True
         )
@@ -101,25 +102,30 @@ def show(
 
 def _scale(path: str, scale: str | None, given: Any) -> str:
     """Return the scale of images: the given one, that of the file's record, or pixel values."""
-    known = record.scale(path) if images.is_given(given) else None
+    entry = record.find(path) if images.is_given(given) else None
+    known = entry.scale() if entry else None
     if known and scale and scale != known:
         print(f"the check was made on a scale of {known}, not of {scale}")
-    if images.is_given(given) and not scale:
-        scale = known
-        recorded = None if scale or record.is_random(path) else record.read(path)
-        if recorded and all(np.max(array, initial=0) <= 1 for array in recorded.inputs[0].values()):
-            print(
-                f"the check used {samples.reach(recorded.inputs)}, and images give 0 to 255: if the"
-                " model was trained on 0 to 1 or -1 to 1, give --scale 0..1 or -1..1"
-            )
+    scale = scale or known
+    recorded = entry.recorded() if entry and not scale and not entry.is_random() else None
+    if recorded and all(np.max(array, initial=0) <= 1 for array in recorded.inputs[0].values()):
+        print(
+            f"the check used {samples.reach(recorded.inputs)}, and images give 0 to 255: if the"
+            " model was trained on 0 to 1 or -1 to 1, give --scale 0..1 or -1..1"
+        )
     return images.scale_of(scale, given) or images.PIXELS
 
 
-def _names(path: str, counts: Collection[int | None], test: str | None = None) -> classes.Names:
+def _names(
+    path: str,
+    entry: record.Entry | None,
+    counts: Collection[int | None],
+    test: str | None = None,
+) -> classes.Names:
     """Return the names of classes: those of the file's record, of a file, or of a test set."""
     name = artifacts.name_of(path)
-    if known := record.labels(path):
-        return classes.Names(known, f"{name}{classes.SUFFIX}")
+    if entry and entry.labels():
+        return classes.Names(entry.labels(), f"{name}{classes.SUFFIX}")
     return classes.known(name, counts, test)
 
 
@@ -178,11 +184,17 @@ def _print_classes(
     path: str, runner: litert.Runner, outputs: Sequence[Mapping[str, np.ndarray]]
 ) -> None:
     """Print which classes a classifier predicts: of one sample the likeliest, of more a count."""
-    for name, values in accuracy.joined(outputs, runner.outputs).items():
-        step = runner.outputs[name]["quantization"][0]
-        if not accuracy.probable(values, len(values), step) or not record.is_classifier(path, name):
+    probable = {
+        name: values
+        for name, values in accuracy.joined(outputs, runner.outputs).items()
+        if accuracy.probable(values, len(values), runner.outputs[name]["quantization"][0])
+    }
+    entry = record.find(path) if probable else None
+    recorded = entry.recorded() if entry else None
+    for name, values in probable.items():
+        if recorded and not recorded.is_classifier(name):
             continue
-        names = _names(path, [classes.count_of(values.shape)])
+        names = _names(path, entry, [classes.count_of(values.shape)])
         of = f"{name}: " if len(runner.outputs) > 1 else ""
         if len(values) == 1:
             print(f"{of}{classes.largest(values[0], names)}")

@@ -204,20 +204,18 @@ def _load(given: Given) -> np.ndarray | Arrays:
     try:
         with open(given, "rb") as file:
             is_numpy = file.read(6).startswith((b"\x93NUMPY", b"PK"))
-        if not is_numpy:
-            is_image = given.lower().endswith(images.OTHERS)
-            way = "Keras reads no such image: save it as PNG" if is_image else WRITTEN
-            raise script.Failure(f"{given} is not a .npy or .npz file: {way}")
-        content = np.load(given, allow_pickle=False)
+        content = np.load(given, allow_pickle=False) if is_numpy else {}
         arrays = content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError as error:
         message = f"{given} is missing: name a .npy or .npz file, an image or a folder that exists"
         raise script.Failure(message) from error
-    except script.Failure:
-        raise
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
+    if not is_numpy:
+        is_image = given.lower().endswith(images.OTHERS)
+        way = "Keras reads no such image: save it as PNG" if is_image else WRITTEN
+        raise script.Failure(f"{given} is not a .npy or .npz file: {way}")
     for name, array in arrays.items() if isinstance(arrays, dict) else ():
         if not isinstance(array, np.ndarray):  # another file in the zip file
             raise ValueError(f"{name!r} in it is no array: write it with numpy.savez")

@@ -18,11 +18,25 @@ UNSURE, HARDLY = 0.6, 0.1  # a probability that is no decision, and by which suc
 ERROR = 0.25  # of a number's range: to either side, so that half of the range is in doubt
 
 
+def different_samples(
+    runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
+) -> list[tuple[Arrays, Arrays]]:
+    """Return the inputs and outputs of the different samples, each alone where that can be.
+
+    Args:
+        runs: the inputs of each run.
+        outputs: the model's outputs.
+        ids: the numbers of the samples of each run.
+    """
+    found: dict[tuple[int, ...], tuple[Arrays, Arrays]] = {}
+    for inputs, returned, own in zip(runs, outputs, ids, strict=True):
+        for one, given in verdict.apart((inputs, returned), len(own)):
+            found.setdefault(_key(one), (one, given))
+    return list(found.values())
+
+
 def saturated(
-    runs: Sequence[Arrays],
-    outputs: Sequence[Arrays],
-    ids: Sequence[Sequence[int]],
-    compute: Callable[[Arrays], Arrays],
+    different: Sequence[tuple[Arrays, Arrays]], compute: Callable[[Arrays], Arrays]
 ) -> dict[str, tuple[int, int]]:
     """Return the outputs that are the same, bit for bit, for most of the different samples.
 
@@ -31,19 +45,17 @@ def saturated(
     samples give to a ReLU, too: it counts where others give 1.
 
     Args:
-        runs: the inputs of each run.
-        outputs: the model's outputs.
-        ids: the numbers of the samples of each run.
+        different: the inputs and outputs of samples, see `different_samples`.
         compute: runs the model, or a file that is the same.
 
     Returns:
         By outputs, how many samples share theirs with another sample, and of how many.
     """
-    if not any(array.dtype.kind == "f" for array in runs[0].values()):
+    inputs, outputs = different[0]
+    if not any(array.dtype.kind == "f" for array in inputs.values()):
         return {}
-    different = _different(runs, outputs, ids)
     found = {}
-    for name, first in outputs[0].items():
+    for name, first in outputs.items():
         shared = _shared([given[name] for _, given in different])
         if first.dtype.kind == "f" and shared > MOST * len(different):
             found[name] = shared, len(different)
@@ -57,25 +69,20 @@ def saturated(
     return {name: counts for name, counts in found.items() if kinds[name] > MOST * len(smaller)}
 
 
-def unsure(
-    runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
-) -> dict[str, float]:
+def unsure(different: Sequence[tuple[Arrays, Arrays]]) -> dict[str, float]:
     """Return the classifiers' outputs that hardly vary, and are no decision: the same class always.
 
     That is what inputs that are too small give: the biases of the last layer alone. Of fewer than
     eight different samples it is not said.
 
     Args:
-        runs: the inputs of each run.
-        outputs: the model's outputs.
-        ids: the numbers of the samples of each run.
+        different: the inputs and outputs of samples, see `different_samples`.
 
     Returns:
         By outputs, the largest of all probabilities.
     """
-    different = _different(runs, outputs, ids)
     found: dict[str, float] = {}
-    for name in outputs[0] if len(different) >= FEW else []:
+    for name in different[0][1] if len(different) >= FEW else []:
         given = [returned[name] for _, returned in different]
         if not all(accuracy.probable(array, 1) for array in given):
             continue
@@ -106,17 +113,6 @@ def errs(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> boo
         if np.median(np.max(worst, axis=0)) > ERROR:
             return True
     return False
-
-
-def _different(
-    runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
-) -> list[tuple[Arrays, Arrays]]:
-    """Return the inputs and outputs of the different samples, each alone where that can be."""
-    found: dict[tuple[int, ...], tuple[Arrays, Arrays]] = {}
-    for inputs, returned, own in zip(runs, outputs, ids, strict=True):
-        for one, given in verdict.apart((inputs, returned), len(own)):
-            found.setdefault(_key(one), (one, given))
-    return list(found.values())
 
 
 def _key(arrays: Arrays) -> tuple[int, ...]:

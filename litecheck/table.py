@@ -681,8 +681,8 @@ class Check:
         given, steady = self._samples, self._expected.steady
         if not given.source or self.model.source.has_state:
             return []
-        found = scaling.saturated(given.runs, self._outputs, given.ids, measured.runner)
-        unsure = scaling.unsure(given.runs, self._outputs, given.ids)
+        different = scaling.different_samples(given.runs, self._outputs, given.ids)
+        found, unsure = scaling.saturated(different, measured.runner), scaling.unsure(different)
         questions = [
             f"{name} is the same, bit for bit, for {count:,} of {of:,} different samples:"
             f" {scaling.QUESTION}"
@@ -703,9 +703,8 @@ class Check:
         """
         where = "" if self._samples.source else " on random inputs"
         text = f"largest error {percent(row.of_range)} of a number's range{where}, above 5%"
-        is_good = {task.kind for task in self._tasks.values()} == {
-            "accuracy"
-        } and not self._by_chance
+        kinds = {task.kind for task in self._tasks.values()}
+        is_good = kinds == {"accuracy"} and not self._by_chance
         is_explained = row.same_class or self._expected.mixtures()
         if row.variant != artifacts.INTEGERS or is_good or is_explained:
             return text

@@ -94,17 +94,19 @@ def test_most_is_most():
         y = np.where(np.arange(8)[:, None] < shared, np.float32(0.25), x)
         runs, outputs = [{"x": row[None]} for row in x], [{"y": row[None]} for row in y]
         ids = [[index] for index in range(8)]
-        assert scaling.saturated(runs, outputs, ids, compute) == expected
+        assert scaling.saturated(scaling.different_samples(runs, outputs, ids), compute) == expected
         joined = [{"x": x}, {"x": x[:2]}], [{"y": y}, {"y": y[:2]}], [[*range(8)], [0, 1]]
-        assert scaling.saturated(*joined, compute) == expected
+        assert scaling.saturated(scaling.different_samples(*joined), compute) == expected
         constant = {"y": np.ones((1, 1), "float32")}
-        assert not scaling.saturated(runs, outputs, ids, lambda arrays, y=constant: y)
+        assert not scaling.saturated(
+            scaling.different_samples(runs, outputs, ids), lambda arrays, y=constant: y
+        )
     for largest, expected in [(3.0, {}), (1.0, {"y": (5, 8)})]:  # a ReLU's zeros, a sigmoid's
         y = [0, 0, 0, 0, 0, largest, largest / 2, largest / 4]
         outputs = [{"y": np.float32([[value]])} for value in y]
-        assert scaling.saturated(runs, outputs, ids, compute) == expected
+        assert scaling.saturated(scaling.different_samples(runs, outputs, ids), compute) == expected
     whole = [{"x": np.uint8([[index]])} for index in range(8)]
-    assert not scaling.saturated(whole, outputs, ids, compute)
+    assert not scaling.saturated(scaling.different_samples(whole, outputs, ids), compute)
 
 
 def test_errors_in_most_numbers_count():
@@ -138,9 +140,9 @@ def test_a_class_for_all_that_is_no_decision():
         outputs = [{"y": np.float32([row])} for row in [*rows, rows[0]] * 4]
         ids = [[index] for index in range(len(outputs))]
         runs = [{"x": np.float32([[index]])} for index in range(len(outputs))]
-        assert scaling.unsure(runs, outputs, ids) == expected
+        assert scaling.unsure(scaling.different_samples(runs, outputs, ids)) == expected
         equal = [{"x": np.float32([[index % 7]])} for index in range(len(outputs))]
-        assert not scaling.unsure(equal, outputs, ids)
+        assert not scaling.unsure(scaling.different_samples(equal, outputs, ids))
 
 
 @pytest.mark.parametrize(
