@@ -395,7 +395,7 @@ class Recorded(NamedTuple):
 
     def is_classifier(self, output: str) -> bool:
         """Return whether the original's outputs are probabilities, which integers only round."""
-        runs = [run[output] for run in self.outputs]
+        runs = [run[output] for run in self.outputs if output in run]  # it may be another model's
         return all(accuracy.probable(array, len(array)) for array in runs)
 
     def agreement(self, given: list[dict[str, np.ndarray]]) -> verdict.Agreement:

@@ -362,3 +362,13 @@ def test_a_device_decodes_an_image_when_it_is_run(colours, warm, tmp_path):
     assert not isinstance(runs.runs[0]["photo"], np.ndarray)
     assert runs[3]["photo"].shape == (1, 6, 5, 3)
     assert len(runs[5:9]) == 4
+
+
+def test_a_record_of_another_model_is_named_as_that(colours, warm, tmp_path):
+    directory, _ = colours
+    for name in ("one.png", "colours.tflite"):
+        shutil.copy(directory / name, tmp_path)
+    text = (directory / "colours.check.json").read_text()
+    (tmp_path / "colours.check.json").write_text(text.replace("output_0", "other"))
+    process = warm("run", "colours.tflite", "--input", "one.png", cwd=tmp_path)
+    assert_clear_error(process, "its outputs are output_0, not other")
