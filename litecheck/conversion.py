@@ -73,7 +73,7 @@ def convert(
         is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
             _add(check, FLOAT_ENDS, progress)
-        if is_lossy:
+        if is_lossy and check.has_test_set():
             _add(check, SLOW, progress)
     finally:
         if check:

@@ -29,7 +29,7 @@ def files(check: Check, variant: str) -> list[bytes]:
             other: bytes | None = None
             if source.rewritten:
                 with script.doing(variant), script.quiet():
-                    other = converter(source.rewritten, FIRST, []).convert()
+                    other = converted(source.rewritten, FIRST, [])
             check.require_calibration(other)
         sources = [check.integers]
     found, refused = list[bytes](), list[Exception]()
@@ -37,7 +37,7 @@ def files(check: Check, variant: str) -> list[bytes]:
         try:
             with script.doing(variant), script.quiet():
                 gc.collect()  # graphs and Keras models are circles, which keep much memory
-                found.append(converter(each, variant, check.calibrating.runs).convert())
+                found.append(converted(each, variant, check.calibrating.runs))
         except Exception as error:
             refused.append(error)
     if not found:
@@ -52,35 +52,45 @@ def full_integer(source: models.Source, runs: Sequence[samples.Arrays]) -> bytes
         Exception: the converter's.
     """
     with script.doing(INTEGERS), script.quiet():
-        content = converter(source, INTEGERS, runs).convert()
+        content = converted(source, INTEGERS, runs)
     return rewriting.with_sound_states(content) or content
+
+
+def converted(source: models.Source, variant: str, runs: Sequence[samples.Arrays]) -> bytes:
+    """Return the file of a variant, see `converter`.
+
+    Raises:
+        Exception: the converter's.
+    """
+    return converter(source, variant, runs).convert()
 
 
 def converter(
     source: models.Source, variant: str, runs: Sequence[samples.Arrays]
 ) -> tf.lite.TFLiteConverter:
-    """Return what converts a source to a variant.
+    """Return the converter of a source, set to a variant.
+
+    It is the same one for all variants, since each would load the SavedModel again. So everything
+    that a variant may set is set each time. Part integer has one of its own, which the debugger
+    changes.
 
     Args:
         source: the source.
         variant: its name.
         runs: the inputs of each run that calibrates, if it is one of integers.
     """
-    found = tf.lite.TFLiteConverter.from_saved_model(
-        source.directory, signature_keys=[source.signature]
-    )
-    if variant != FIRST:
-        found.optimizations = [tf.lite.Optimize.DEFAULT]
+    found = source.new_converter() if variant == PART else source.converter
+    spec, ends = tf.lite.TargetSpec(), tf.float32
     if variant == "float16":
-        found.target_spec.supported_types = [tf.float16]
+        spec.supported_types = [tf.float16]
     if variant in (INTEGERS, FLOAT_ENDS, PART):
-        found.target_spec.supported_ops = [OPTIONS.TFLITE_BUILTINS_INT8]
+        spec.supported_ops = [OPTIONS.TFLITE_BUILTINS_INT8]
     if variant == INTEGERS:
-        found.inference_input_type = found.inference_output_type = tf.int8
+        ends = tf.int8
     if variant == "16-bit int":
         # The weights keep 8 bits, and operations that have no 16-bit form stay in float.
-        found.target_spec.supported_ops = [WIDE, OPTIONS.TFLITE_BUILTINS]
-        found.inference_input_type = found.inference_output_type = tf.int16
-    if "int" in variant:
-        found.representative_dataset = lambda: iter(runs)
+        spec.supported_ops, ends = [WIDE, OPTIONS.TFLITE_BUILTINS], tf.int16
+    found.target_spec, found.inference_input_type, found.inference_output_type = spec, ends, ends
+    found.optimizations = [] if variant == FIRST else [tf.lite.Optimize.DEFAULT]
+    found.representative_dataset = (lambda: iter(runs)) if "int" in variant else None
     return found

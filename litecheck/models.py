@@ -1,6 +1,7 @@
 """What is this model? A source to convert, and a reference whose outputs count."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -217,13 +218,25 @@ class Source:
                 options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
             )
 
+    @functools.cached_property
+    def converter(self) -> tf.lite.TFLiteConverter:
+        """A converter that stays, with the SavedModel loaded, until `discard`."""
+        return self.new_converter()
+
+    def new_converter(self) -> tf.lite.TFLiteConverter:
+        """Return what converts it; the SavedModel is loaded."""
+        return tf.lite.TFLiteConverter.from_saved_model(
+            self.directory, signature_keys=[self.signature]
+        )
+
     def is_batched(self) -> bool:
         """Return whether a run may take any number of samples."""
         return samples.varies(self.inputs)
 
     def discard(self) -> None:
-        """Remove what was saved for the converter, when all is converted."""
+        """Remove what was saved for the converter, and that, when all is converted."""
         for source in filter(None, [self, self.rewritten]):
+            vars(source).pop("converter", None)
             if source._aside:
                 source._aside()
 
@@ -303,7 +316,7 @@ class Reference:
         self.path = path
         self._states = [(variable, variable.numpy()) for variable in states]
 
-    def outputs(self, given: samples.Samples, together: int = 32) -> Iterator[Arrays]:
+    def outputs(self, given: samples.Samples, together: int | None = None) -> Iterator[Arrays]:
         """Yield what the model returns: its outputs of each run by name.
 
         A model that keeps a state begins with that of its file.
@@ -311,12 +324,13 @@ class Reference:
         Args:
             given: the inputs.
             together: how many samples of several runs may be joined into one call, where the batch
-                varies. A model that looks across its batch is right with 1 only.
+                varies; by default few, as more take much memory and hardly less time. A model that
+                looks across its batch is right with 1 only.
 
         Raises:
             Failure: an output is NaN, or the model fails on these inputs.
         """
-        most = together if self.joinable else 1
+        most = (together or given.several()) if self.joinable and given.runs else 1
         call = self.function()
         for variable, value in self._states:
             variable.assign(value)

@@ -42,7 +42,7 @@ class Measure:
     def __init__(
         self, check: Check, given: samples.Samples, ranges: samples.Arrays | None = None
     ) -> None:
-        """Run the float model on the first runs.
+        """Take the float model's outputs of the first runs.
 
         Args:
             check: the `Check` of the model.
@@ -51,7 +51,7 @@ class Measure:
         """
         few, more = given.part(0, SOME), given.part(0, MORE)
         self._check, self.runs, self.ids = check, few.runs, few.ids
-        outputs = check.outputs(check.float32, more.runs)
+        outputs = check.float_outputs(more)
         self.true, own = outputs[:SOME], verdict.ranges_of(outputs, more.ids)
         self._ranges = {name: np.maximum(own[name], (ranges or own)[name]) for name in own}
 
@@ -209,6 +209,7 @@ def _ends_lose(check: Check, measure: Measure) -> bool:
     content = _content(check)
     whole, runner = measure(content), litert.Runner(content)
     tensors = {"input": runner.inputs, "output": runner.outputs}
+    known: dict[frozenset[str], Sequence[samples.Arrays]] = {frozenset(): measure.true}
 
     def loss(ends: Collection[tuple[str, str]]) -> float:
         """Return what the float model loses if these inputs and outputs are rounded to integers."""
@@ -222,9 +223,11 @@ def _ends_lose(check: Check, measure: Measure) -> bool:
                 for tensor in [tensors[kind][name]]
             }
 
-        runs = [rounded("input", run) for run in measure.runs]
-        outputs = check.outputs(check.float32, runs)
-        return measure.of([rounded("output", each) for each in outputs])
+        inputs = frozenset(name for kind, name in ends if kind == "input")
+        if inputs not in known:
+            runs = [rounded("input", run) for run in measure.runs]
+            known[inputs] = check.outputs(check.float32, runs)
+        return measure.of([rounded("output", each) for each in known[inputs]])
 
     ends = [
         (kind, name)

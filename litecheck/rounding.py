@@ -303,7 +303,7 @@ class Trial:
         """
         if value.dtype.name not in EPS or not value.shape.num_elements():
             return value
-        numbers, eps = value.numpy(), EPS[value.dtype.name] * scale
+        numbers, eps = np.asarray(value), EPS[value.dtype.name] * scale
         changed = self._draw(numbers.shape, numbers.dtype, eps)
         if value.dtype.is_complex:
             changed += 1j * self._draw(numbers.shape, numbers.dtype, eps)
@@ -345,15 +345,15 @@ def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> 
         step.kind == "basic" or is_division or kind in REMAINDERS
     ):
         return None
-    exact = _short(found.numpy())
+    exact = _short(np.asarray(found))
     if step.kind == "basic":
-        exact &= found.numpy() != 0  # noise leaves 0 as it is
+        exact &= np.asarray(found) != 0  # noise leaves 0 as it is
     for value in real:
         if not exact.any():
             return None
-        exact = exact & _short(value.numpy())
+        exact = exact & _short(np.asarray(value))
     if is_division:
-        exact = exact & _is_product(given[0].numpy(), given[1].numpy(), found.numpy())
+        exact = exact & _is_product(np.asarray(given[0]), np.asarray(given[1]), np.asarray(found))
     return exact
 
 
@@ -368,17 +368,17 @@ def _exact_sums(step: Step, given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
     To some runtimes a mean is the product with a reciprocal: it must be the same.
     """
-    real = [value.numpy() for value in given if value.dtype.is_floating]
+    real = [np.asarray(value) for value in given if value.dtype.is_floating]
     if BLURRED.fullmatch(step.op.type) or not real:
         return []
     firsts = [numbers.ravel()[:SHORT] for numbers in real]  # most tensors are told by these
     if not all(map(_are_short, [*firsts, *real])):
         return []
     found = step.repeat(given)
-    if not all(_are_short(value.numpy()) for value in found):
+    if not all(_are_short(np.asarray(value)) for value in found):
         return []
     if step.op.type.startswith(("AvgPool", "Mean")):
-        terms, means = _terms(step.op, given), found[0].numpy()
+        terms, means = _terms(step.op, given), np.asarray(found[0])
         if not _is_product(means * np.float32(terms), terms, means).all():
             return []
     return found

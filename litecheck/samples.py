@@ -15,7 +15,7 @@ Given = str | np.ndarray | Mapping[str, np.ndarray]  # a path, an only input, or
 Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a path, arrays by name, or a pair
 
 COMPARED, CALIBRATING = 1000, 500  # samples at most
-SEVERAL = 8  # samples in the last run, where the batch varies
+SEVERAL, ROOM = 8, 2**20  # samples at once, and their bytes
 ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
 OUTPUTS = 2**23  # bytes of the outputs of one run
 DECODED = 2**31  # bytes of a test set's images: of more, some are left out
@@ -88,10 +88,15 @@ class Samples(NamedTuple):
         """Return the same and, where the batch varies, one run more, of several samples."""
         if len(self.runs) < 2 or not varies(inputs):
             return self
-        few = self.part(0, SEVERAL)
+        few = self.part(0, self.several())
         if not _are_alike(few.runs):
             return self
         return self._replace(runs=[*self.runs, joined(few.runs)], ids=[*self.ids, sum(few.ids, [])])
+
+    def several(self) -> int:
+        """Return how many samples are run at once: eight, or two at least that fill a megabyte."""
+        size = sum(array.nbytes for array in self.runs[0].values()) // max(len(self.ids[0]), 1)
+        return min(max(ROOM // max(size, 1), 2), SEVERAL)
 
     def together(self, inputs: Mapping[str, Input], size: int) -> "Samples":
         """Return the same samples in fewer runs, where the batch varies.

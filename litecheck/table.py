@@ -258,7 +258,7 @@ class Check:
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
         shaped = accuracy.extended(outputs, labels)
         self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
-        self._score_original(together=32)
+        self._score_original()
         reference.release()
 
     def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
@@ -306,7 +306,7 @@ class Check:
         """Return the expected outputs, from what coarse rounding changed in some runs."""
         return verdict.expected(self._outputs, measured, self.model.path, self._samples.ids)
 
-    def _score_original(self, together: int) -> None:
+    def _score_original(self, together: int | None = None) -> None:
         """Set the metrics of the model on the whole test set, and which are near chance."""
         rest: Iterable[dict[str, np.ndarray]] = []
         if self._rest.runs:
@@ -591,6 +591,18 @@ class Check:
         runner = self._device.load(content)
         return [runner(run) for run in runs]
 
+    def float_outputs(self, given: Samples) -> list[dict[str, np.ndarray]]:
+        """Return what the float model returns: the original where it was asked, else float32.
+
+        Args:
+            given: runs that calibrate, in their order.
+        """
+        known = {tuple(ids): index for index, ids in enumerate(self._samples.ids)}
+        runs = [known.get(tuple(ids)) for ids in given.ids]
+        if self._tasks or self.model.source.has_state or None in runs:
+            return self.outputs(self.float32, given.runs)
+        return [self._outputs[run] for run in runs if run is not None]
+
     def _columns(self) -> list[str]:
         """Return the headings of the table."""
         kinds = {task.kind for task in self._tasks.values()}
@@ -788,7 +800,9 @@ class Check:
         if not self._tasks:
             file = f"{self.model.stem()}.test.npz"
             given = "test=(x, y)" if self.model.is_in_memory() else f"--test FILE, or {file}"
-            more = " and find which operations lose it" if self.loses("full integer") else ""
+            more = ""
+            if self.loses(artifacts.INTEGERS):
+                more = ", find which operations lose it and try 16 bits"
             return f"To measure accuracy{more}, give a test set: {given}"
         return "\n".join(filter(None, [self._dynamic_serves(), self._smallest()]))
 

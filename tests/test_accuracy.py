@@ -533,7 +533,9 @@ def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
     *weights, kernel, bias = model.get_weights()
     model.set_weights([*weights, kernel * np.float32([1, 0.001]), bias])
     model.save(tmp_path / "net.keras")
-    np.save(tmp_path / "net.samples.npy", RANDOM.normal(size=(40, 8, 8, 3)))
+    x = RANDOM.normal(size=(40, 8, 8, 3)).astype("float32")
+    np.save(tmp_path / "net.samples.npy", x)
+    np.savez(tmp_path / "net.test.npz", inputs=x, labels=model.predict(x, verbose=0))
     process = warm("convert", "net.keras", cwd=tmp_path)
     rows = table(process.stdout)
     assert rows["full integer"]["of_range"] > 0.3

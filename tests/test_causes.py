@@ -304,7 +304,9 @@ def test_what_has_no_16_bit_form(warm, here, function, shape, dtype, words):
     weights[-2] = weights[-2] * np.float32([1000, 1, 1])  # 8 bits lose much
     net.set_weights(weights)
     net.save("net.keras")
-    np.save("net.samples.npy", RNG.integers(0, 30, (40, shape)).astype(dtype))
+    x = RNG.integers(0, 30, (40, shape)).astype(dtype)
+    np.save("net.samples.npy", x)
+    np.savez("net.test.npz", inputs=x, labels=net.predict(x, verbose=0))
     process = warm("convert", "net.keras", cwd=here)
     line = next(x for x in process.stdout.splitlines() if x.startswith("16-bit int "))
     assert line.startswith("16-bit int     not written: LiteRT has no 16-bit form of ")

@@ -404,6 +404,10 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     x = zoo.nearly_equal(RNG, 100)
     np.save(tmp_path / "net.samples.npy", x)
     process = warm("convert", "net.keras", cwd=tmp_path)
+    assert "find which operations lose it and try 16 bits, give a test set" in process.stdout
+    assert "16-bit int" not in process.stdout
+    np.savez(tmp_path / "net.test.npz", inputs=x, labels=x[:, 0] - x[:, 1] + 0.01)
+    process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert re.search(r"largest error [\d.,]+% of a number's range, above 5%", process.stdout)
     assert table(process.stdout)["16-bit int"]["dtypes"] == "int16"
@@ -416,6 +420,8 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
 
     small = x / np.float32([1000, -1000])  # a sum, which 8 bits hold well
     np.save(tmp_path / "net.samples.npy", small)
+    labels = small[:, 0] - small[:, 1] + 0.01
+    np.savez(tmp_path / "net.test.npz", inputs=small, labels=labels)
     (tmp_path / "net.int16.tflite").unlink()
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert "full integer " in process.stdout

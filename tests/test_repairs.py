@@ -161,7 +161,7 @@ def test_the_ends_alone(here, warm, name, end, metric):
     (without / f"{name}.test.npz").unlink()
     out = warm("convert", f"{name}.keras", "--output", "again", cwd=without).stdout
     assert f"rounding {end} alone:" in out
-    assert "To measure accuracy and find which operations lose it, give a test set: --test" in out
+    assert "find which operations lose it and try 16 bits, give a test set: --test" in out
     assert "operations" not in record_of(without / "again.check.json")
 
 
