@@ -1,18 +1,23 @@
 """Does a new `.tflite` file run? In a process of its own, whose death can be reported.
 
 LiteRT is C++, and a file can end the process that runs it. The other process imports LiteRT and
-NumPy only. It runs one file after the other, and is started again after a death.
+NumPy only. It does one thing after the other while this one goes on, and is started again after a
+death.
 """
 
+import collections
+import math
 import os
 import pickle
+import queue
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +25,45 @@ import numpy as np
 from litecheck import litert, script
 
 SERVE = "from litecheck import apart; apart.serve()"
+PORTION, AHEAD = 2**22, 2**26  # bytes of inputs that are sent at once, and before others are done
+WHILE = 0.5  # seconds of running a portion, after which the rest is sent again: progress is shown
+REFUSALS = (ValueError, RuntimeError, TypeError)  # by LiteRT, of a file or of an input
+Result = tuple[dict[str, np.ndarray], float]  # a run's outputs, and the seconds that it took
+
+
+class Answer:
+    """What a `Device` says, or will say."""
+
+    def __init__(self, device: "Device", request: tuple[str, Any]) -> None:
+        """Take what it is asked for: a method of `_Server`, and its argument."""
+        self._device, self.request = device, request
+        self.said: tuple[bool, Any] | None = None
+
+    def get(self) -> Any:
+        """Wait for it, and return what the method returns.
+
+        Raises:
+            RuntimeError: the process dies; the next request starts another one.
+            ValueError, RuntimeError, TypeError: the method raises it.
+        """
+        while self.said is None:
+            self._device.receive()
+        is_sound, answer = self.said
+        if not is_sound:
+            raise answer
+        return answer
 
 
 class Device:
-    """A process that runs files; it ends with this object."""
+    """A process that runs files; it ends with this object.
+
+    Attributes:
+        loaded: the content of the file that it will have loaded when it has done what it was asked.
+    """
 
     def __init__(self) -> None:
         """Start the process, which takes a tenth of a second beside what is done meanwhile."""
+        self._waiting = collections.deque[Answer]()
         self._start()
 
     def _start(self) -> None:
@@ -39,38 +76,60 @@ class Device:
         )
         script.at_interrupt(self._process.kill)
         self._end = weakref.finalize(self, _stop, self._process)
+        self.loaded = b""
 
     def load(self, content: bytes) -> "Runner":
-        """Load a file, in place of the one before.
+        """Load a file, and wait for that.
 
         Raises:
             ValueError: LiteRT refuses it.
             RuntimeError: the process dies.
         """
-        return Runner(self, content)
+        found = Runner(self, content)
+        found.wait()
+        return found
 
-    def ask(self, function: str, argument: Any) -> Any:
-        """Have a method of the process's `_Server` called, and return what it returns.
+    def begin(self, function: str, argument: Any) -> Answer:
+        """Have a method of the process's `_Server` called, when it has done what came before."""
+        answer = Answer(self, (function, argument))
+        self._send(answer)
+        return answer
 
-        Raises:
-            RuntimeError: the process dies; the next call starts another one.
-            ValueError, RuntimeError, TypeError: the method raises it.
-        """
+    def _send(self, answer: Answer) -> None:
         if not self._end.alive:
             self._start()
-        sent, received = self._process.stdin, self._process.stdout
-        assert sent and received
+        self._waiting.append(answer)
+        sent = self._process.stdin
+        assert sent
         try:
-            pickle.dump((function, argument), sent, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(answer.request, sent, pickle.HIGHEST_PROTOCOL)
             sent.flush()
-            is_sound, answer = pickle.load(received)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+        except OSError:  # it died: that shows where the answer is missing
+            pass
+
+    def receive(self) -> None:
+        """Wait for the answer to what was asked first.
+
+        Where the process dies with several questions, the first is asked again alone: another one
+        may have ended it.
+        """
+        first, received = self._waiting.popleft(), self._process.stdout
+        assert received
+        try:
+            first.said = pickle.load(received)
+        except (EOFError, OSError, pickle.UnpicklingError):
             status, words = self._process.wait(), self._last_words()
             self._end()
-            raise RuntimeError(f"LiteRT dies on it ({script.end_of(status)}){words}") from error
-        if not is_sound:
-            raise answer
-        return answer
+            rest = list(self._waiting)
+            self._waiting.clear()
+            if rest:
+                self._send(first)
+                self.receive()
+            else:
+                end = f"LiteRT dies on it ({script.end_of(status)}){words}"
+                first.said = False, RuntimeError(end)
+            for each in rest:
+                self._send(each)
 
     def _last_words(self) -> str:
         """Return what the process said last, but for notes."""
@@ -90,52 +149,168 @@ class Runner:
     """Runs a file as `litert.Runner` does, in a `Device`.
 
     Attributes:
-        inputs: a dict from names to the details of input tensors, in the file's order.
-        outputs: the same of output tensors.
         seconds: how long the latest run took, with its copies in and out.
     """
 
-    def __init__(self, device: Device, content: bytes) -> None:
-        """Load a file's content into a device; see `Device.load`."""
-        self._device = device
-        self.inputs, self.outputs = device.ask("load", content)
-        self.seconds = 0.0
+    def __init__(
+        self,
+        device: Device,
+        content: bytes,
+        runs: Sequence[Mapping[str, np.ndarray]] = (),
+        seconds: float = math.inf,
+        fewest: int = 1,
+    ) -> None:
+        """Begin to load a file's content into a device, and to run it.
+
+        Args:
+            device: the device.
+            content: the file's content.
+            runs: the inputs of each run; as many of them are run as `AHEAD` holds.
+            seconds: how long runs may take in all; then no more are begun.
+            fewest: how many are run in any case.
+        """
+        self._device, self._content, self.seconds = device, content, 0.0
+        some = _portion(runs, AHEAD)
+        self._answer = device.begin("load", (content, some, seconds, fewest))
+        device.loaded = content
+
+    def wait(self) -> list[Result]:
+        """Return what came of the runs that were begun.
+
+        Raises:
+            ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input, or an
+                operation fails, or ends the process.
+        """
+        results: list[Result] | Exception = self._answer.get()[-1]
+        if isinstance(results, Exception):
+            raise results
+        return results
+
+    @property
+    def inputs(self) -> dict[str, litert.Tensor]:
+        """A dict from names to the details of input tensors, in the file's order."""
+        found: dict[str, litert.Tensor] = self._answer.get()[0]
+        return found
+
+    @property
+    def outputs(self) -> dict[str, litert.Tensor]:
+        """The same of output tensors."""
+        found: dict[str, litert.Tensor] = self._answer.get()[1]
+        return found
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the file on the inputs of one run; see `litert.Runner`."""
-        outputs: dict[str, np.ndarray]
-        outputs, self.seconds = self._device.ask("run", inputs)
+        ((outputs, self.seconds),) = self.results([inputs])
         return outputs
+
+    def results(self, runs: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Result]:
+        """Yield what comes of runs: their outputs, and how long each took.
+
+        Raises:
+            ValueError, RuntimeError, TypeError: see `wait`.
+        """
+        while runs:
+            if self._device.loaded is not self._content:  # another was run, or the process died
+                self._answer = self._device.begin("load", (self._content, (), 0.0, 0))
+                self._device.loaded = self._content
+            found = self._device.begin("run", (_portion(runs, PORTION), WHILE, 1)).get()
+            yield from found
+            runs = runs[len(found) :]
+
+
+def ahead(
+    device: Device, content: bytes, runs: Sequence[Mapping[str, np.ndarray]]
+) -> Answer | None:
+    """Begin to look how large numbers become in a file, see `litert.magnitudes`.
+
+    Returns:
+        What will be answered; None where the runs' inputs are too large to be sent at once.
+    """
+    if len(_portion(runs, AHEAD)) < len(runs):
+        return None
+    return device.begin("magnitudes", (content, runs))
+
+
+def _portion(
+    runs: Sequence[Mapping[str, np.ndarray]], most: int
+) -> Sequence[Mapping[str, np.ndarray]]:
+    """Return the first of some runs whose inputs are at most so many bytes; at least one."""
+    size = 0
+    for count, run in enumerate(runs):
+        size += sum(array.nbytes for array in run.values())
+        if size > most:
+            return runs[: max(count, 1)]
+    return runs
 
 
 class _Server:
     """What the process does for a `Device`."""
 
-    def load(self, content: bytes) -> tuple[dict[str, litert.Tensor], dict[str, litert.Tensor]]:
-        """Load a file; return the details of its inputs and of its outputs."""
-        self._runner = litert.Runner(content)
-        return self._runner.inputs, self._runner.outputs
+    def load(
+        self, argument: tuple[bytes, Sequence[Mapping[str, np.ndarray]], float, int]
+    ) -> tuple[dict[str, litert.Tensor], dict[str, litert.Tensor], list[Result] | Exception]:
+        """Load a file, and run it unless it has other inputs.
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
-        """Run it; return its outputs, and the seconds that it took."""
-        return self._runner(inputs), self._runner.seconds
+        Returns:
+            The details of its inputs and of its outputs, and the results, or why it does not run.
+        """
+        content, runs, seconds, fewest = argument
+        self._runner = litert.Runner(content)
+        inputs, outputs = self._runner.inputs, self._runner.outputs
+        if runs and runs[0].keys() != inputs.keys():
+            return inputs, outputs, []
+        try:
+            return inputs, outputs, self.run((runs, seconds, fewest))
+        except REFUSALS as error:
+            return inputs, outputs, error
+
+    def magnitudes(
+        self, argument: tuple[bytes, Sequence[Mapping[str, np.ndarray]]]
+    ) -> list[tuple[str, np.ndarray]]:
+        """Return how large numbers become in a file, see `litert.magnitudes`."""
+        return litert.magnitudes(*argument)
+
+    def run(self, argument: tuple[Sequence[Mapping[str, np.ndarray]], float, int]) -> list[Result]:
+        """Run it until some seconds of running are over, but on some runs at least."""
+        runs, seconds, fewest = argument
+        found: list[Result] = []
+        spent = 0.0
+        for run in runs:
+            if spent > seconds and len(found) >= fewest:
+                break
+            outputs = self._runner(run)
+            found.append((outputs, self._runner.seconds))
+            spent += self._runner.seconds
+        return found
 
 
 def serve() -> None:
     """Do what a `Device` asks for, until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    answers = os.fdopen(os.dup(1), "wb")
+    file = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what C++ prints is no answer
+    # Neither side waits for the other to read: each request and each answer has room here.
+    requests, answers = queue.SimpleQueue[Any](), queue.SimpleQueue[Any]()
+
+    def receive() -> None:
+        while True:
+            try:
+                requests.put(pickle.load(sys.stdin.buffer))
+            except EOFError:
+                requests.put(None)
+                return
+
+    def send() -> None:
+        while True:
+            pickle.dump(answers.get(), file, pickle.HIGHEST_PROTOCOL)
+            file.flush()
+
+    for task in receive, send:
+        threading.Thread(target=task, daemon=True).start()
     server = _Server()
-    while True:
+    while request := requests.get():
+        function, argument = request
         try:
-            function, argument = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        answer: tuple[bool, Any]
-        try:
-            answer = True, getattr(server, function)(argument)
-        except (ValueError, RuntimeError, TypeError) as error:
-            answer = False, error
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+            answers.put((True, getattr(server, function)(argument)))
+        except REFUSALS as error:
+            answers.put((False, error))

@@ -3,10 +3,11 @@
 import contextlib
 import io
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from litecheck import (
+    apart,
     artifacts,
     causes,
     converters,
@@ -19,7 +20,7 @@ from litecheck import (
     script,
 )
 from litecheck.artifacts import FLOAT_ENDS, INTEGERS, PART
-from litecheck.table import FIRST, SLOW, Check, Test, print_note
+from litecheck.table import FIRST, SLOW, Check, Refused, Test, print_note
 
 
 def convert(
@@ -65,16 +66,18 @@ def convert(
                 print("it keeps a state from run to run: runs are compared in their order")
             check = checked(first)
         try:
-            _add(check, FIRST, progress)
+            half = _with_float32(check, progress)
         except script.Failure as error:
             check = _with_fixed_sizes(check, error, opened, checked, progress)
-        for variant in ("float16", "dynamic range", INTEGERS):
-            _add(check, variant, progress)
+            half = _made(check, "float16", progress)
+        rest = [half, *(_made(check, variant, progress) for variant in ("dynamic range", INTEGERS))]
+        for made in rest:
+            _add(check, made, progress)
         is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
-            _add(check, FLOAT_ENDS, progress)
+            _add(check, _made(check, FLOAT_ENDS, progress), progress)
         if is_lossy and check.has_test_set():
-            _add(check, SLOW, progress)
+            _add(check, _made(check, SLOW, progress), progress)
     finally:
         if check:
             sources.append(check.integers)
@@ -132,7 +135,7 @@ def _with_fixed_sizes(
         with contextlib.suppress(script.Failure):
             with _printing(False):
                 again = checked(opened(sizes))
-            _add(again, FIRST, progress)
+            _add(again, _made(again, FIRST, progress), progress)
             print_note(words)
             return again
     raise error
@@ -143,28 +146,110 @@ def _printing(is_new: bool) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if is_new else contextlib.redirect_stdout(io.StringIO())
 
 
-def _add(check: Check, variant: str, progress: rescue.Progress) -> None:
-    """Convert a model to a variant, and add it to the table; say why where that cannot be done.
+class Made(NamedTuple):
+    """What came of converting a model to a variant, before it is compared.
+
+    Attributes:
+        variant: its name.
+        path: where it is saved.
+        contents: the files that were made, of which the first that is sound is saved; or the one
+            that was saved before its process died.
+        runner: what has begun to run the first of them, if anything does.
+        reason: why there are none.
+        note: what is printed below its row.
+    """
+
+    variant: str
+    path: str
+    contents: Sequence[bytes]
+    runner: apart.Runner | None = None
+    reason: str = ""
+    note: str = ""
+
+
+def _with_float32(check: Check, progress: rescue.Progress) -> Made:
+    """Add float32 to the table, and return float16, which is converted while float32 is run.
 
     Raises:
         Failure: float32 cannot be converted, or returns other outputs.
     """
+    first, half = (_made(check, variant, progress) for variant in (FIRST, "float16"))
+    if not check.model.source.rewritten:
+        check.look_ahead(first.contents[0])
+    _add(check, first, progress)
+    return half
+
+
+def _made(check: Check, variant: str, progress: rescue.Progress) -> Made:
+    """Convert a model to a variant, unless a process that died has, and begin to run it.
+
+    Raises:
+        Failure: float32 cannot be converted.
+    """
     path = f"{check.model.name}{artifacts.VARIANTS[variant].suffix}"
-    with _printing(progress.is_new(variant)):
-        content = artifacts.read_if(path, progress.saved.get(variant))
-        if content is not None:
-            found = check.tried(variant, content, path)
-            note = progress.notes.get(variant, "")
-            check.keep(found._replace(row=found.row._replace(note=note)))
-        elif variant in progress.left_out:
-            error = script.Failure(progress.left_out[variant])
-            if variant == FIRST:
-                raise script.Failure(causes.of_converting(check.model.source, error))
-            check.leave_out(variant, path, str(error))
-        else:
-            progress.begin(variant)
-            _convert(check, variant, path)
-    _end(check, variant, progress)
+    content = artifacts.read_if(path, progress.saved.get(variant))
+    if content is not None:
+        return Made(variant, path, [content], check.start(variant, content))
+    error: Exception = script.Failure(progress.left_out.get(variant, ""))
+    reason = str(error)
+    if variant not in progress.left_out:
+        progress.begin(variant)
+        try:
+            contents, note = converters.files(check, variant), ""
+            sound = rewriting.with_sound_states(contents[-1]) if "int" in variant else None
+            if sound:
+                contents[-1] = sound
+                note = "the scales of LSTM's states were set as LiteRT's integers need them"
+            return Made(variant, path, contents, check.start(variant, contents[0]), note=note)
+        except Exception as refusal:  # the converter and its calibrator raise many kinds
+            error, reason = refusal, causes.refusal(refusal, variant)
+    if variant == FIRST:
+        raise script.Failure(causes.of_converting(check.model.source, error)) from error
+    return Made(variant, path, [], reason=reason)
+
+
+def _add(check: Check, made: Made, progress: rescue.Progress) -> None:
+    """Add a variant that was converted to the table; say why where that cannot be done.
+
+    Raises:
+        Failure: float32 returns other outputs.
+    """
+    is_new = progress.is_new(made.variant)
+    progress.begin(made.variant)
+    with _printing(is_new):
+        try:
+            _keep_first_sound(check, made, progress.notes.get(made.variant, ""))
+        except Refused as error:
+            if made.variant == FIRST:
+                raise
+            check.leave_out(made.variant, made.path, str(error))
+    _end(check, made.variant, progress)
+
+
+def _keep_first_sound(check: Check, made: Made, note: str) -> None:
+    """Save the first file of a variant that is sound, and print its row.
+
+    Args:
+        check: the `Check`.
+        made: the variant.
+        note: what a process that died noted of it.
+
+    Raises:
+        Failure: there is no such file.
+    """
+    error: script.Failure = Refused(made.reason)
+    runner = made.runner
+    for content in made.contents:
+        try:
+            found = check.tried(made.variant, content, made.path, runner)
+        except script.Failure as failure:
+            error, runner = failure, None
+            continue
+        check.keep(found._replace(row=found.row._replace(note=note)))
+        if made.note:
+            print_note(made.note)
+        return
+    raise error
 
 
 def _end(check: Check, variant: str, progress: rescue.Progress) -> None:
@@ -181,7 +266,7 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
     """
     if PART in progress.saved or PART in progress.left_out:
         if progress.left_out.get(PART) != "":
-            _add(check, PART, progress)
+            _add(check, _made(check, PART, progress), progress)
         return PART in check.rows or not check.loses(INTEGERS)
     progress.begin(PART)
     is_repaired = False
@@ -191,23 +276,3 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
         print_note(f"what loses it is not known: {causes.refusal(error)}")
     _end(check, PART, progress)
     return is_repaired
-
-
-def _convert(check: Check, variant: str, path: str) -> None:
-    """Convert a model to a variant, and add it to the table; see `_add`."""
-    try:
-        *others, content = converters.files(check, variant)
-    except Exception as error:  # the converter and its calibrator raise many kinds
-        if variant == FIRST:
-            raise script.Failure(causes.of_converting(check.model.source, error)) from error
-        check.leave_out(variant, path, causes.refusal(error, variant))
-        return
-    for other in others:
-        with contextlib.suppress(script.Failure):
-            check.add(variant, other, path)
-        if variant in check.rows:
-            return
-    sound = rewriting.with_sound_states(content) if "int" in variant else None
-    check.add(variant, sound or content, path)
-    if sound and variant in check.rows:
-        print_note("the scales of LSTM's states were set as LiteRT's integers need them")

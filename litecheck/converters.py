@@ -1,6 +1,5 @@
 """How is a model converted to a variant? The converter's settings, for each source that it has."""
 
-import gc
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -36,7 +35,6 @@ def files(check: Check, variant: str) -> list[bytes]:
     for each in sources:
         try:
             with script.doing(variant), script.quiet():
-                gc.collect()  # graphs and Keras models are circles, which keep much memory
                 found.append(converted(each, variant, check.calibrating.runs))
         except Exception as error:
             refused.append(error)

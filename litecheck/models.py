@@ -576,7 +576,9 @@ def signature_source(
     source = Source(path, function, specs, is_saved=True)
     source.directory, source.signature = directory, key
     saved = None
-    if sizes or source.has_state:  # a copy says what the state is at first
+    # A copy says what the state is at first, and holds nothing but the signature: where that is
+    # large, loading the rest again for each conversion takes longer than to copy it.
+    if sizes or source.has_state or _is_large(function):
         saved = tf.function(
             lambda *tensors: function(**dict(zip(taken, tensors, strict=True))),
             input_signature=specs,
@@ -656,11 +658,21 @@ def _worth_freezing(function: Any, ops: set[str]) -> bool:
     ones would need much memory as constants, and tables of words are no variables. Loops and
     branches take them as tensors.
     """
-    variables = function.variables
-    resources = sum(end.dtype == tf.resource for end in function.captured_inputs)
-    if len(variables) < MANY or resources > len(variables) or ops & BRANCHES:
+    if len(function.variables) < MANY or _has_tables(function) or ops & BRANCHES:
         return False
-    return sum(v.dtype.size * (v.shape.num_elements() or LARGE) for v in variables) <= LARGE
+    return not _is_large(function)
+
+
+def _has_tables(function: Any) -> bool:
+    """Return whether a signature reads tables of words, or the like, beside variables."""
+    resources = sum(end.dtype == tf.resource for end in function.captured_inputs)
+    return resources > len(function.variables)
+
+
+def _is_large(function: Any) -> bool:
+    """Return whether a signature's variables hold more than `LARGE` bytes."""
+    sizes = [v.dtype.size * (v.shape.num_elements() or LARGE) for v in function.variables]
+    return sum(sizes) > LARGE
 
 
 def _spec(name: str, shape: Any, dtype: Any, sizes: Sizes = None) -> tf.TensorSpec:

@@ -40,7 +40,11 @@ class Measure:
     """How far a file is off on some runs, the mean as a part of the ranges of numbers."""
 
     def __init__(
-        self, check: Check, given: samples.Samples, ranges: samples.Arrays | None = None
+        self,
+        check: Check,
+        given: samples.Samples,
+        ranges: samples.Arrays | None = None,
+        most: int = SOME,
     ) -> None:
         """Take the float model's outputs of the first runs.
 
@@ -48,11 +52,12 @@ class Measure:
             check: the `Check` of the model.
             given: the samples.
             ranges: those of outputs over other samples, which count where they are larger.
+            most: on how many runs a loss is measured.
         """
-        few, more = given.part(0, SOME), given.part(0, MORE)
+        few, more = given.part(0, most), given.part(0, MORE)
         self._check, self.runs, self.ids = check, few.runs, few.ids
         outputs = check.float_outputs(more)
-        self.true, own = outputs[:SOME], verdict.ranges_of(outputs, more.ids)
+        self.true, own = outputs[:most], verdict.ranges_of(outputs, more.ids)
         self._ranges = {name: np.maximum(own[name], (ranges or own)[name]) for name in own}
 
     def __call__(self, content: bytes) -> float:
@@ -84,7 +89,9 @@ def repair(check: Check, replaced: Callable[[], None]) -> bool:
             return True
         if _is_calibrated_otherwise(check):
             return False
-        measure = Measure(check, check.calibrating)
+        # What is only said, and makes no file, is measured on few large samples.
+        most = SOME if has_test_set else 2 * check.calibrating.several()
+        measure = Measure(check, check.calibrating, most=most)
         has_float_ends = _ends_lose(check, measure)
         if has_test_set:
             _keep_in_float(check, measure, has_float_ends)

@@ -34,12 +34,13 @@ class Progress:
     def __init__(self, file: str = "") -> None:
         """Read a file, if it is there; without one nothing is kept."""
         self._file, self._latest = file, ""
+        self._died: list[str] = []  # variants of which that was not printed yet
         self.saved: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
         self.notes: dict[str, str] = {}
         if os.path.exists(file):
             with open(file, encoding="utf-8") as content:
-                self._latest, self.saved, self.left_out, self.notes = json.load(content)
+                self._latest, self._died, self.saved, self.left_out, self.notes = json.load(content)
 
     def is_resumed(self) -> bool:
         """Return whether another process has begun."""
@@ -47,7 +48,7 @@ class Progress:
 
     def is_new(self, variant: str) -> bool:
         """Return whether what becomes of a variant was not printed yet."""
-        return variant == self._latest or variant not in {*self.saved, *self.left_out}
+        return variant in self._died or variant not in {*self.saved, *self.left_out}
 
     def begin(self, variant: str) -> None:
         """Note that a variant is converted now."""
@@ -57,6 +58,7 @@ class Progress:
     def end(self, variant: str, sha256: str | None, reason: str, note: str = "") -> None:
         """Note what came of a variant: a file, and what was done to it, or why there is none."""
         self.notes[variant] = note
+        self._died = [other for other in self._died if other != variant]
         if sha256:
             self.saved[variant] = sha256
         else:
@@ -68,13 +70,16 @@ class Progress:
         if not self._latest or self._latest in {*self.saved, *self.left_out}:
             return False
         self.end(self._latest, None, f"TensorFlow dies on it ({how})")
+        self._died.append(self._latest)
+        self._write()
         return True
 
     def _write(self) -> None:
         if self._file:
             aside = f"{self._file}.new"  # a process that dies here leaves the old one whole
             with open(aside, "w", encoding="utf-8") as content:
-                json.dump([self._latest, self.saved, self.left_out, self.notes], content)
+                state = [self._latest, self._died, self.saved, self.left_out, self.notes]
+                json.dump(state, content)
             os.replace(aside, self._file)
 
 

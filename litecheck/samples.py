@@ -54,6 +54,14 @@ class Samples(NamedTuple):
         """Return some of the runs only."""
         return self._replace(runs=self.runs[start:end], ids=self.ids[start:end])
 
+    def first(self, count: int) -> "Samples":
+        """Return the first runs only, and the last one if it is of several samples."""
+        runs = [*range(min(count, len(self.runs)))]
+        last = len(self.runs) - 1
+        if count <= last and len(self.ids[last]) > len(self.ids[0]):
+            runs.append(last)
+        return self.chosen(runs)
+
     def chosen(self, runs: Sequence[int]) -> "Samples":
         """Return the runs of these numbers only, in their order."""
         return self._replace(

@@ -266,13 +266,15 @@ def doing(what: str) -> Iterator[None]:
 def counted(items: Sequence[T], what: str) -> Iterator[T]:
     """Yield the items of a list, and say on a terminal at which of how many it is."""
     shown = time.monotonic()
-    for index, item in enumerate(items):
-        if sys.stdout.isatty() and time.monotonic() - shown > 0.5:
-            _wipe()
-            print(f"{what}: {index:,} of {len(items):,} …", end="", flush=True)
-            shown = time.monotonic()
-        yield item
-    _wipe()
+    try:
+        for index, item in enumerate(items):
+            if sys.stdout.isatty() and time.monotonic() - shown > 0.5:
+                _wipe()
+                print(f"{what}: {index:,} of {len(items):,} …", end="", flush=True)
+                shown = time.monotonic()
+            yield item
+    finally:
+        _wipe()
 
 
 def _wipe() -> None:

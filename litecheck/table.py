@@ -1,12 +1,13 @@
 """Is each file still the same model, and as good? `Check`: a row for each variant."""
 
+import gc
 import html
 import importlib.metadata
 import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,9 @@ SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss t
 SUSPECTS = 10  # runs that are furthest off: rounding is measured in these first
 OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped by much
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
-SLOW, SECONDS = "16-bit int", 20  # its kernels are slow: it is compared for so many seconds
+SLOW = "16-bit int"  # its kernels are slow, so that a test set is not run to its end either
+SECONDS, BRIEFLY = 20, 10  # of running a file, and the original, where no test set is given
+FEWEST = 16  # samples that are compared in any case, but for the slow variant
 MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
 WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
@@ -194,6 +197,7 @@ class Check:
         self.integers = self.model.source.rewritten or self.model.source
         self.magnitudes: list[tuple[str, np.ndarray]] = []
         self.costs: list[Cost] = []
+        self._ahead: tuple[bytes, apart.Answer | None] = b"", None
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
         self.float32, self._header = b"", False
         self._doubts: list[str] = []  # why float32 cannot be judged
@@ -214,7 +218,7 @@ class Check:
                 typical = self._typical(samples, positive=True)  # no logarithm of less than 0
                 self._run_original(typical, labels, test)
         self.calibrating = typical.calibrating()
-        self._print_heading(typical, labels)
+        self._print_heading(compared, typical, labels)
 
     def _typical(self, given: Given | None, positive: bool = False) -> Samples:
         """Return the typical inputs, random ones if none are given."""
@@ -249,8 +253,12 @@ class Check:
             compared = compared.together(self.model.source.inputs, size)
         counts = np.cumsum([len(ids) for ids in compared.ids])
         kept = max(int((counts * size <= MEMORY).sum()), 1)
-        self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
-        self._outputs = list(reference.outputs(self._samples))
+        self._samples, self._rest = compared.first(kept), compared.part(0, 0)
+        if test is None:
+            self._samples, self._outputs = self._asked_briefly()
+        else:
+            self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
+            self._outputs = list(reference.outputs(self._samples))
         self._recorded = record.chosen(
             self._samples.runs, self._outputs, self._samples.ids, self.model.source.has_state
         )
@@ -260,6 +268,23 @@ class Check:
         self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
         self._score_original()
         reference.release()
+        gc.collect()  # graphs and Keras models are circles, which keep much memory
+
+    def _asked_briefly(self) -> tuple[Samples, list[dict[str, np.ndarray]]]:
+        """Return as many samples as the model runs in its time, and its outputs."""
+        given, reference = self._samples, self.model.reference
+        end, fewest = time.monotonic() + BRIEFLY, self._fewest()
+        outputs = []
+        for row in reference.outputs(given):
+            outputs.append(row)
+            if time.monotonic() > end and len(outputs) >= fewest:
+                break
+        kept = given.first(len(outputs))
+        return kept, [*outputs, *reference.outputs(kept.part(len(outputs), None))]
+
+    def _fewest(self) -> int:
+        """Return how many runs are compared in any case."""
+        return math.ceil(FEWEST / len(self._samples.ids[0]))
 
     def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
         """Compare a file's outputs with the model's, and measure how far rounding may move these.
@@ -315,10 +340,13 @@ class Check:
         self.metrics = {name: score.metric for name, score in scores.items()}
         self._by_chance = [name for name, score in scores.items() if score.is_chance()]
 
-    def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
+    def _print_heading(
+        self, compared: Samples, typical: Samples, labels: dict[str, np.ndarray]
+    ) -> None:
         """Print what files are compared with, and on which samples."""
         print(f"compared with {self.model.reference.words}")
-        print(f"on {self._samples}")
+        is_cut = not labels and self._samples.size() < compared.size()
+        print(f"on {self._samples}{', as many as it ran in its time' if is_cut else ''}")
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
@@ -358,8 +386,39 @@ class Check:
                 raise
             self.leave_out(variant, path, str(error))
 
-    def tried(self, variant: str, tflite_model: bytes, path: str) -> Tried:
+    def start(self, variant: str, tflite_model: bytes) -> apart.Runner | None:
+        """Begin to run a variant on the samples, for `tried`, while something else is done.
+
+        Returns:
+            What runs it. None for a model with a state, whose runs must not be interrupted.
+        """
+        if self.model.source.has_state:
+            return None
+        limits = self._limits(variant)
+        return apart.Runner(self._device, tflite_model, self._samples.runs, *limits)
+
+    def look_ahead(self, tflite_model: bytes) -> None:
+        """Begin to look at what is inside the float32 file on samples that calibrate, if any do."""
+        if self.calibrating.source:
+            answer = apart.ahead(self._device, tflite_model, self.calibrating.runs)
+            self._ahead = tflite_model, answer
+
+    def _limits(self, variant: str) -> tuple[float, int]:
+        """Return for how many seconds a variant is run, and how many runs it makes in any case."""
+        if variant == SLOW:
+            return SECONDS, 1
+        return (math.inf, 0) if self._tasks else (SECONDS, self._fewest())
+
+    def tried(
+        self, variant: str, tflite_model: bytes, path: str, runner: apart.Runner | None = None
+    ) -> Tried:
         """Run a variant on the samples, and compare it with the model; see `add`.
+
+        Args:
+            variant: see `add`.
+            tflite_model: see `add`.
+            path: see `add`.
+            runner: what has begun to run it, from `start`.
 
         Returns:
             What was found, for `keep`.
@@ -384,7 +443,7 @@ class Check:
         self._require_place(variant, path)
         content = bytes(tflite_model)
         try:
-            measured = self._measure(variant, content)
+            measured = self._measure(variant, content, runner)
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
             raise self._refused(variant, path, error) from error
         if variant != FIRST:
@@ -426,9 +485,9 @@ class Check:
             record_path = f"{name}{record.SUFFIX}"
             raise script.Failure(f"{path} would have no record in {record_path}: {example}")
 
-    def _measure(self, variant: str, content: bytes) -> Measured:
-        """Run a file on all that is compared, the slow variant on what its time allows."""
-        runner = self._device.load(content)
+    def _measure(self, variant: str, content: bytes, runner: apart.Runner | None) -> Measured:
+        """Run a file on what is compared, as far as its time allows; see `tried`."""
+        runner = runner or self._device.load(content)
         if runner.inputs.keys() != self.model.source.inputs.keys():
             known = ", ".join(self.model.source.inputs)
             raise ValueError(f"its inputs are {', '.join(runner.inputs)}, not {known}")
@@ -436,18 +495,28 @@ class Check:
             takes = litert.takes(runner.inputs[name]).shape
             if None in takes and None not in shape:
                 raise ValueError(f"its input {name} takes {takes}, not {shape}")
-        end = time.monotonic() + SECONDS if variant == SLOW else math.inf
-        outputs, seconds = [], []
-        first = self._samples.runs[0]
-        for run in script.counted(self._samples.runs, "running it"):
-            outputs.append(runner(run))
-            if all(run[name].shape == first[name].shape for name in run):
-                seconds.append(runner.seconds)
-            if time.monotonic() > end:
+        runs, (most, fewest) = self._samples.runs, self._limits(variant)
+        with script.doing("running it"):
+            begun = runner.wait()
+        results = itertools.chain(begun, runner.results(runs[len(begun) :]))
+        outputs, seconds, spent = [], [], 0.0
+        for run, (answer, took) in zip(script.counted(runs, "running it"), results, strict=False):
+            outputs.append(answer)
+            spent += took
+            if all(run[name].shape == runs[0][name].shape for name in run):
+                seconds.append(took)
+            if spent > most and len(outputs) >= fewest:
                 break
         left = self._samples.size() - self._samples.part(0, len(outputs)).size()
-        rest = (runner(run) for run in self._rest.runs if time.monotonic() < end)
-        metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest))
+
+        def rest(spent: float) -> Iterator[dict[str, np.ndarray]]:
+            for answer, took in runner.results(self._rest.runs) if spent <= most else ():
+                yield answer
+                spent += took
+                if spent > most:
+                    return
+
+        metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest(spent)))
         middle = float(np.median(seconds))
         return Measured(outputs, metrics, runner, inside.parsed(content), middle, left)
 
@@ -527,8 +596,11 @@ class Check:
         models.require_samples(self.model, self.calibrating)
         self.model.source.require_calibration()
         with script.quiet():
-            runs = self.calibrating.runs
-            self.magnitudes = litert.magnitudes(tflite_model or self.float32, runs)
+            content, (begun, answer) = tflite_model or self.float32, self._ahead
+            if answer and begun is content:
+                self.magnitudes = answer.get()
+            else:
+                self.magnitudes = litert.magnitudes(content, self.calibrating.runs)
         for name, largest in self.magnitudes:
             if not np.isfinite(largest).all():
                 raise script.Failure(
@@ -588,8 +660,7 @@ class Check:
         Raises:
             ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input.
         """
-        runner = self._device.load(content)
-        return [runner(run) for run in runs]
+        return [answer for answer, _ in self._device.load(content).results(runs)]
 
     def float_outputs(self, given: Samples) -> list[dict[str, np.ndarray]]:
         """Return what the float model returns: the original where it was asked, else float32.
