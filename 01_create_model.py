@@ -53,8 +53,10 @@ model.summary(line_length=48)
 #
 # An update takes microseconds, but Keras's work around all of them takes over a minute. With
 # `steps_per_execution` Keras looks at the model once in a thousand updates, and `jit_compile` has
-# XLA compile them to machine code. The same training then takes three seconds. Each `Epoch 1/20`
-# below is a hundred epochs. `verbose=2` prints a line for each, and 1 draws a moving bar.
+# XLA compile them to machine code. The same training then takes three seconds. `autotune` would
+# tune how fast the data are read, and `fit` would wait for its timer at the end, so it is off. Each
+# `Epoch 1/20` below is a hundred epochs. `verbose=2` prints a line for each, and 1 draws a moving
+# bar.
 
 # %%
 epochs = 2000
@@ -63,6 +65,9 @@ steps = epochs * test_size // 10 // rounds
 adam = keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(0.01, rounds * steps, 0.0))
 model.compile(optimizer=adam, loss="mse", steps_per_execution=steps, jit_compile=True)
 data = tf.data.Dataset.from_tensor_slices((_input, _output)).shuffle(test_size).batch(10).repeat()
+options = tf.data.Options()
+options.autotune.enabled = False
+data = data.with_options(options)
 history = model.fit(data, epochs=rounds, steps_per_epoch=steps, shuffle=False, verbose=2)
 
 # %% [markdown]

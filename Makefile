@@ -6,7 +6,7 @@
 # make book-texts update docs/locale after a change of the chapters' texts
 # make notebooks  run the scripts as notebooks, in build/notebooks
 # make test   set up, then check the style and run the tests
-# make bench  measure the scripts against the lesson's code of 2021 (half an hour)
+# make bench  measure the scripts against the lesson's code of 2021 (forty minutes)
 # make fuzz   check all sound models and all damaged files, not a few of them (ten minutes)
 # make clean  remove what the steps made
 # make help   print this list
