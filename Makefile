@@ -134,7 +134,7 @@ book: build/book/source
 
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model check when-accuracy-drops troubleshooting app native phone browser microcontroller changes,build/book/texts/$(page).pot)
+	rm $(foreach page,own_model check when-accuracy-drops troubleshooting app native phone browser microcontroller measured changes,build/book/texts/$(page).pot)
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
 # Sphinx reads one directory a language: they differ in the README, whose sections are pages, and in
@@ -147,12 +147,12 @@ build/book/source: notebooks $(extra)-book
 	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
 	done
 	cp docs/flow.ko.png $@/ko/docs/flow.png
-	for page in check when-accuracy-drops troubleshooting app phone; do \
+	for page in check when-accuracy-drops troubleshooting app phone measured; do \
 	  sed -E 's,\((check|when-accuracy-drops|app)\.ko\.md,(\1.md,' docs/$$page.ko.md >$@/ko/$$page.md || exit; \
 	done
 	rm $@/*/*.ko.md
-	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone)\.md,(\1.md,g' README.md >$@/en/README.md
-	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone)\.ko\.md,(\1.md,g' README.ko.md >$@/ko/README.md
+	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone|measured)\.md,(\1.md,g' README.md >$@/en/README.md
+	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone|measured)\.ko\.md,(\1.md,g' README.ko.md >$@/ko/README.md
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks build/ipython/profile_default

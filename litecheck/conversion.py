@@ -71,8 +71,8 @@ def convert(
             check = _with_fixed_sizes(check, error, opened, checked, progress)
             half = _made(check, "float16", progress)
         rest = [half, *(_made(check, variant, progress) for variant in ("dynamic range", INTEGERS))]
-        for made in rest:
-            _add(check, made, progress)
+        while rest:
+            _add(check, rest.pop(0), progress)  # its outputs are let go of
         is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
             _add(check, _made(check, FLOAT_ENDS, progress), progress)

@@ -346,7 +346,7 @@ class Check:
         """Print what files are compared with, and on which samples."""
         print(f"compared with {self.model.reference.words}")
         is_cut = not labels and self._samples.size() < compared.size()
-        print(f"on {self._samples}{', as many as it ran in its time' if is_cut else ''}")
+        print(f"on {self._samples}{f', as many as it ran in {BRIEFLY} seconds' if is_cut else ''}")
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:

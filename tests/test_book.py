@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 
 CHAPTERS = ["01_create_model", "02_load_model", "03_convert_model", "04_deploy_tflite"]
 PAGES = ["index", *CHAPTERS, "own_model", "check", "when-accuracy-drops", "troubleshooting"]
-PAGES += ["app", "native", "phone", "browser", "microcontroller", "changes"]
+PAGES += ["app", "native", "phone", "browser", "microcontroller", "measured", "changes"]
 CATALOGUES = REPOSITORY / "docs/locale/ko/LC_MESSAGES"
 
 

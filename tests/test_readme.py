@@ -69,6 +69,7 @@ MESSAGES = [
     "was not drawn: Graphviz's dot is missing",
     "but TensorFlow 2.21 was tried on Python 3.11 to 3.13",
     "float32 was not verified: add float32 first",
+    "as many as it ran in ",
     "cannot save: ",
     "is damaged, or no Keras archive",
     "holds weights without a model",
