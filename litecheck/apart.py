@@ -36,7 +36,7 @@ class Answer:
 
     def __init__(self, device: "Device", request: tuple[str, Any]) -> None:
         """Take what it is asked for: a method of `_Server`, and its argument."""
-        self._device, self.request = device, request
+        self._device, self.request, self.is_repeated = device, request, False
         self.said: tuple[bool, Any] | None = None
 
     def get(self) -> Any:
@@ -110,8 +110,8 @@ class Device:
     def receive(self) -> None:
         """Wait for the answer to what was asked first.
 
-        Where the process dies with several questions, the first is asked again alone: another one
-        may have ended it.
+        Where the process dies, a file is loaded again alone, once: what was asked later may have
+        ended it, or something outside.
         """
         first, received = self._waiting.popleft(), self._process.stdout
         assert received
@@ -120,14 +120,16 @@ class Device:
         except (EOFError, OSError, pickle.UnpicklingError):
             status, words = self._process.wait(), self._last_words()
             self._end()
+            self.loaded = b""
             rest = list(self._waiting)
             self._waiting.clear()
-            if rest:
-                self._send(first)
-                self.receive()
-            else:
+            if first.is_repeated or first.request[0] == "run":  # the new process has no file
                 end = f"LiteRT dies on it ({script.end_of(status)}){words}"
                 first.said = False, RuntimeError(end)
+            else:
+                first.is_repeated = True
+                self._send(first)
+                self.receive()
             for each in rest:
                 self._send(each)
 
@@ -149,6 +151,7 @@ class Runner:
     """Runs a file as `litert.Runner` does, in a `Device`.
 
     Attributes:
+        runs: those that were begun at once.
         seconds: how long the latest run took, with its copies in and out.
     """
 
@@ -170,8 +173,8 @@ class Runner:
             fewest: how many are run in any case.
         """
         self._device, self._content, self.seconds = device, content, 0.0
-        some = _portion(runs, AHEAD)
-        self._answer = device.begin("load", (content, some, seconds, fewest))
+        self.runs = _portion(runs, AHEAD)
+        self._answer = device.begin("load", (content, self.runs, seconds, fewest))
         device.loaded = content
 
     def wait(self) -> list[Result]:

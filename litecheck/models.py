@@ -578,7 +578,7 @@ def signature_source(
     saved = None
     # A copy says what the state is at first, and holds nothing but the signature: where that is
     # large, loading the rest again for each conversion takes longer than to copy it.
-    if sizes or source.has_state or _is_large(function):
+    if sizes or source.has_state or (_is_large(function) and not _has_tables(function)):
         saved = tf.function(
             lambda *tensors: function(**dict(zip(taken, tensors, strict=True))),
             input_signature=specs,

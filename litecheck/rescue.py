@@ -110,8 +110,10 @@ def convert(program: str, arguments: Sequence[str], name: str) -> int:
             for left in glob.glob(f"{beside}/{artifacts.ASIDE.format(process.pid)}*"):
                 shutil.rmtree(left, ignore_errors=True)
             how = script.end_of(status)
-            if not Progress(file).died(how):
-                print(f"{program}: it died ({how}), and has converted nothing", file=sys.stderr)
+            progress = Progress(file)
+            if not progress.died(how):
+                end = "before all was done: run it again" if progress.saved else "at its start"
+                print(f"{program}: it died ({how}) {end}", file=sys.stderr)
                 return 1
 
 

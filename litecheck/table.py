@@ -200,6 +200,7 @@ class Check:
         self._ahead: tuple[bytes, apart.Answer | None] = b"", None
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
         self.float32, self._header = b"", False
+        self._is_cut = False  # whether the original did not run all samples, for want of time
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
@@ -218,7 +219,7 @@ class Check:
                 typical = self._typical(samples, positive=True)  # no logarithm of less than 0
                 self._run_original(typical, labels, test)
         self.calibrating = typical.calibrating()
-        self._print_heading(compared, typical, labels)
+        self._print_heading(typical, labels)
 
     def _typical(self, given: Given | None, positive: bool = False) -> Samples:
         """Return the typical inputs, random ones if none are given."""
@@ -254,14 +255,14 @@ class Check:
         counts = np.cumsum([len(ids) for ids in compared.ids])
         kept = max(int((counts * size <= MEMORY).sum()), 1)
         self._samples, self._rest = compared.first(kept), compared.part(0, 0)
+        most = self._samples.size()
         if test is None:
-            self._samples, self._outputs = self._asked_briefly()
+            self._compare_on(*self._asked_briefly())
+            self._is_cut = self._samples.size() < most
         else:
             self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
-            self._outputs = list(reference.outputs(self._samples))
-        self._recorded = record.chosen(
-            self._samples.runs, self._outputs, self._samples.ids, self.model.source.has_state
-        )
+            self._compare_on(self._samples, list(reference.outputs(self._samples)))
+        self._wanted = self._samples.size()
         outputs = accuracy.joined(self._outputs, labels)
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
         shaped = accuracy.extended(outputs, labels)
@@ -269,6 +270,11 @@ class Check:
         self._score_original()
         reference.release()
         gc.collect()  # graphs and Keras models are circles, which keep much memory
+
+    def _compare_on(self, given: Samples, outputs: list[dict[str, np.ndarray]]) -> None:
+        """Set the samples that are compared, the expected outputs, and which of them are kept."""
+        self._samples, self._outputs = given, outputs
+        self._recorded = record.chosen(given.runs, outputs, given.ids, self.model.source.has_state)
 
     def _asked_briefly(self) -> tuple[Samples, list[dict[str, np.ndarray]]]:
         """Return as many samples as the model runs in its time, and its outputs."""
@@ -340,13 +346,11 @@ class Check:
         self.metrics = {name: score.metric for name, score in scores.items()}
         self._by_chance = [name for name, score in scores.items() if score.is_chance()]
 
-    def _print_heading(
-        self, compared: Samples, typical: Samples, labels: dict[str, np.ndarray]
-    ) -> None:
+    def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
         """Print what files are compared with, and on which samples."""
         print(f"compared with {self.model.reference.words}")
-        is_cut = not labels and self._samples.size() < compared.size()
-        print(f"on {self._samples}{f', as many as it ran in {BRIEFLY} seconds' if is_cut else ''}")
+        cut = f", as many as it ran in {BRIEFLY} seconds" if self._is_cut else ""
+        print(f"on {self._samples}{cut}")
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
@@ -444,6 +448,8 @@ class Check:
         content = bytes(tflite_model)
         try:
             measured = self._measure(variant, content, runner)
+            if variant == FIRST:
+                self._compare_on_fewer(measured)
         except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses it
             raise self._refused(variant, path, error) from error
         if variant != FIRST:
@@ -497,7 +503,9 @@ class Check:
                 raise ValueError(f"its input {name} takes {takes}, not {shape}")
         runs, (most, fewest) = self._samples.runs, self._limits(variant)
         with script.doing("running it"):
-            begun = runner.wait()
+            pairs = zip(runner.runs, runs, strict=False)  # fewer are compared now, if it is slow
+            count = sum(itertools.takewhile(bool, (begun is run for begun, run in pairs)))
+            begun = runner.wait()[:count]
         results = itertools.chain(begun, runner.results(runs[len(begun) :]))
         outputs, seconds, spent = [], [], 0.0
         for run, (answer, took) in zip(script.counted(runs, "running it"), results, strict=False):
@@ -507,7 +515,7 @@ class Check:
                 seconds.append(took)
             if spent > most and len(outputs) >= fewest:
                 break
-        left = self._samples.size() - self._samples.part(0, len(outputs)).size()
+        left = self._wanted - self._samples.part(0, len(outputs)).size()
 
         def rest(spent: float) -> Iterator[dict[str, np.ndarray]]:
             for answer, took in runner.results(self._rest.runs) if spent <= most else ():
@@ -519,6 +527,17 @@ class Check:
         metrics = accuracy.metrics(self._tasks, itertools.chain(outputs, rest(spent)))
         middle = float(np.median(seconds))
         return Measured(outputs, metrics, runner, inside.parsed(content), middle, left)
+
+    def _compare_on_fewer(self, measured: Measured) -> None:
+        """Compare on what float32 ran in its time, and on the run of several samples, if any is."""
+        count = len(measured.outputs)
+        if count == len(self._samples.runs):
+            return
+        kept = self._samples.first(count)
+        several = kept.part(count, None).runs
+        measured.outputs.extend(answer for answer, _ in measured.runner.results(several))
+        expected = [*self._outputs[:count], *self._outputs[len(self._outputs) - len(several) :]]
+        self._compare_on(kept, expected)
 
     def _refused(self, variant: str, path: str, error: Exception) -> Refused:
         """Return why LiteRT does not run a variant; for float32 that is the end."""
@@ -734,8 +753,8 @@ class Check:
             notes += self._doubts or self._expected.reservations()
             notes += self._questions(measured)
         if measured.left:
-            of = self._samples.size()
-            notes.append(f"compared on {of - measured.left:,} of {of:,} samples: it is slow here")
+            ran = self._samples.part(0, len(measured.outputs)).size()
+            notes.append(f"compared on {ran:,} of {ran + measured.left:,} samples: it is slow here")
         if not row.of_range <= LOUD:
             notes.append(self._error_of(row, measured))
             if "int" in row.variant and not row.same_class:

@@ -17,6 +17,7 @@ from conftest import (
     edited,
     record_of,
     run,
+    save_function,
     save_line,
     table,
     wait_for,
@@ -138,6 +139,44 @@ def test_a_slow_model_is_asked_briefly(half, capsys, monkeypatch):
     assert check.calibrating.size() == 100
     litecheck.Check(half, x, (x, x[:, :4]))
     assert "on 100 of 100 samples of the test set" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("slow", ["BRIEFLY", "SECONDS"])
+def test_several_samples_at_once_are_run_in_any_case(tmp_path, capsys, monkeypatch, slow):
+    """A file that is wrong for them only is refused, however slow the model or the file is."""
+    monkeypatch.chdir(tmp_path)
+    spec = tf.TensorSpec((None, 8), name="x")
+    save_function("double", lambda x: {"y": 2 * x}, spec)
+    wrong = converted(lambda x: {"y": 2 * x[:1] + 0 * x}, spec)
+    right = converted(lambda x: {"y": 2 * x}, spec)
+    monkeypatch.setattr(tables, slow, 0)
+    check = litecheck.Check("double", np.random.default_rng(1).normal(size=(99, 8)).astype("f"))
+    with pytest.raises(litecheck.Failure, match="double.tflite was not written: output y, sample"):
+        check.add("float32", wrong, "double.tflite")
+    runner = check.start("float16", right)  # before fewer are compared
+    check.add("float32", right, "double.tflite")
+    check.keep(check.tried("float16", right, "double.quant.tflite", runner))
+    assert [row.error for row in check.rows.values()] == [0, 0]
+    out = capsys.readouterr().out
+    assert out.count("compared on 16 of 99 samples: it is slow here") == 2 * (slow == "SECONDS")
+    assert ("as many as it ran in 0 seconds" in out) == (slow == "BRIEFLY")
+
+
+def test_large_outputs_are_compared_on_fewer(half, capsys, monkeypatch):
+    monkeypatch.setattr(tables, "MEMORY", 16 * 5)
+    litecheck.Check(half, np.zeros((99, 8), "float32"))
+    assert "on 5 of 99 samples\n" in capsys.readouterr().out
+
+
+def test_a_process_that_is_killed_from_outside_starts_again():
+    device, x = apart.Device(), np.arange(8, dtype="float32")[None]
+    device._process.kill()
+    runner = device.load(halves())
+    np.testing.assert_array_equal(runner({"x": x})["y"], x[:, :4])
+    device._process.kill()
+    with pytest.raises(RuntimeError, match=r"LiteRT dies on it \(SIGKILL\)"):
+        runner({"x": x})
+    np.testing.assert_array_equal(runner({"x": x})["y"], x[:, :4])  # it is loaded again
 
 
 def test_files_that_wait_for_each_other(half):
