@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import re
 import shutil
@@ -578,7 +579,8 @@ def signature_source(
     saved = None
     # A copy says what the state is at first, and holds nothing but the signature: where that is
     # large, loading the rest again for each conversion takes longer than to copy it.
-    if sizes or source.has_state or (_is_large(function) and not _has_tables(function)):
+    is_large = _bytes(function) > LARGE and not _has_tables(function)
+    if sizes or source.has_state or is_large:
         saved = tf.function(
             lambda *tensors: function(**dict(zip(taken, tensors, strict=True))),
             input_signature=specs,
@@ -660,7 +662,7 @@ def _worth_freezing(function: Any, ops: set[str]) -> bool:
     """
     if len(function.variables) < MANY or _has_tables(function) or ops & BRANCHES:
         return False
-    return not _is_large(function)
+    return _bytes(function) <= LARGE
 
 
 def _has_tables(function: Any) -> bool:
@@ -669,10 +671,10 @@ def _has_tables(function: Any) -> bool:
     return resources > len(function.variables)
 
 
-def _is_large(function: Any) -> bool:
-    """Return whether a signature's variables hold more than `LARGE` bytes."""
-    sizes = [v.dtype.size * (v.shape.num_elements() or LARGE) for v in function.variables]
-    return sum(sizes) > LARGE
+def _bytes(function: Any) -> float:
+    """Return the bytes of a signature's variables, or NaN if the shape of one is not known."""
+    sizes = [(v.dtype.size, v.shape.num_elements()) for v in function.variables]
+    return sum(math.nan if count is None else size * count for size, count in sizes)
 
 
 def _spec(name: str, shape: Any, dtype: Any, sizes: Sizes = None) -> tf.TensorSpec:
