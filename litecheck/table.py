@@ -48,7 +48,7 @@ HOPELESS = 100  # times its tolerance: no more trials would explain such an erro
 SLOW = "16-bit int"  # its kernels are slow, so that a test set is not run to its end either
 SECONDS, BRIEFLY = 20, 10  # of running a file, and the original, where no test set is given
 FEWEST = 16  # samples that are compared in any case, but for the slow variant
-MEMORY = 2**27  # bytes of expected outputs: models of large outputs are compared on fewer samples
+MEMORY = 2**25  # bytes of expected outputs: models of large outputs are compared on fewer samples
 WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
 
