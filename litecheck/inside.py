@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 CONVERTING = {"QUANTIZE", "DEQUANTIZE"}  # from floating point to integers, and back
 SOUND = 2.0**-15  # the least scale of an LSTM's state with which LiteRT's integers are right
@@ -139,6 +138,8 @@ def parsed(content: bytes) -> Content:
     Returns:
         Its `Content`.
     """
+    from ai_edge_litert import schema_py_generated as schema  # four megabytes, which few runs need
+
     model = schema.ModelT.InitFromPackedBuf(content)
     graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
     dtypes = _names(schema.TensorType)

@@ -7,6 +7,7 @@ A `tensor` here is one of the dicts that `get_input_details` and `get_output_det
 
 import contextlib
 import re
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -267,7 +268,7 @@ def time_of(interpreter: Interpreter) -> tuple[float, int]:
         start = time.perf_counter()
         interpreter.invoke()
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds)), len(seconds)
+    return statistics.median(seconds), len(seconds)  # NumPy's median imports much
 
 
 def magnitudes(

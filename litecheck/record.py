@@ -7,13 +7,13 @@ objects of a dtype, a shape, and base64 of their little-endian bytes.
 
 import base64
 import contextlib
-import importlib.metadata
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import ai_edge_litert
 import numpy as np
 
 from litecheck import accuracy, artifacts, images, litert, script, verdict
@@ -502,6 +502,6 @@ def _different(path: str, recorded: Recorded, change: str | None, reason: str) -
     with open(path, "rb") as file:
         same = artifacts.sha256(file.read()) == recorded.sha256
     what = f"{path}: this {'device' if same else 'file'} returns other outputs than the trained"
-    version = importlib.metadata.version("ai-edge-litert")
+    version = ai_edge_litert.__version__
     way_out = f"The file is the one that was checked: report it, with ai-edge-litert {version}"
     return f"{what} model: {reason}\n{way_out if same else change}"

@@ -60,7 +60,7 @@ def show(
         runner = litert.Runner(path)
     print(f"model  {path}")
     _print_ends(runner)
-    if caution := _caution(path):
+    if caution := _caution(path, runner):
         print(f"caution: {caution}")
     takes, test_set = _takes(runner), None
     runs: Sequence[dict[str, np.ndarray]]
@@ -138,8 +138,10 @@ def _random(runner: litert.Runner, path: str) -> dict[str, np.ndarray]:
     return {name: np.abs(array) for name, array in inputs.items()} if lost else inputs
 
 
-def _caution(path: str) -> str:
+def _caution(path: str, runner: litert.Runner) -> str:
     """Return what to know of a file's states, or "" also of one that cannot be looked into."""
+    if all(tensor["dtype"] != np.int16 for tensor in runner.interpreter.get_tensor_details()):
+        return ""  # as a cell's state is
     with contextlib.suppress(Exception):  # LiteRT has loaded it, but the schema may be newer
         return inside.read(path).caution()
     return ""

@@ -657,7 +657,7 @@ def at_random(
 
 
 def _random(
-    input: Input, generator: np.random.Generator, table: int | None, positive: bool, scale: int
+    input: Input, generator: "np.random.Generator", table: int | None, positive: bool, scale: int
 ) -> np.ndarray:
     """Return an array for an input; see `at_random`."""
     values = generator.random(
