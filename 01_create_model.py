@@ -53,8 +53,8 @@ model.summary(line_length=48)
 #
 # An update takes microseconds, but Keras's work around all of them takes over a minute. With
 # `steps_per_execution` Keras looks at the model once in a thousand updates, and `jit_compile` has
-# XLA compile them to machine code. The same training then takes three seconds. `autotune` would
-# tune how fast the data are read, and `fit` would wait for its timer at the end, so it is off. Each
+# XLA compile them to machine code. The same training then takes three seconds. `autotune` is off:
+# it tunes how the data are read, and `fit` would wait for its timer after training. Each
 # `Epoch 1/20` below is a hundred epochs. `verbose=2` prints a line for each, and 1 draws a moving
 # bar.
 

@@ -33,9 +33,9 @@ def convert(
     Args:
         model: a Keras model, the path of a Keras archive, or the directory of a SavedModel.
         name: the path, without suffix, after which the files are named: NAME.tflite,
-            NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite, where eight bits lose much
-            NAME.mixed.tflite or NAME.int16.tflite, NAME.check.json and NAME.variants.png. By
-            default that of the model.
+            NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite, if a test set shows
+            that eight bits lose much NAME.mixed.tflite or NAME.int16.tflite, NAME.check.json and
+            NAME.variants.png. By default that of the model.
         samples: typical inputs, samples first, of the shape and dtype that the model takes: an
             array, a dict of arrays by the names of several inputs, a `.npy` or `.npz` file, or a
             folder of images. They calibrate full-integer quantization. By default
@@ -53,7 +53,7 @@ def convert(
 
     Returns:
         The `Check`: `rows` has a `Row` for each variant that was saved, by its name. If TensorFlow
-        ends the process on a variant, the files of those before it have their record.
+        ends the process, the files that are written have their record.
 
     Raises:
         Failure: the model cannot be loaded or converted, samples do not fit it, or the float32 file

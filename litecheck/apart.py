@@ -25,14 +25,15 @@ import numpy as np
 from litecheck import litert, script
 
 SERVE = "from litecheck import apart; apart.serve()"
-PORTION, AHEAD = 2**22, 2**26  # bytes of inputs that are sent at once, and before others are done
-WHILE = 0.5  # seconds of running a portion, after which the rest is sent again: progress is shown
+PORTION = 2**22  # bytes of inputs in one request to run
+AHEAD = 2**26  # bytes of inputs that are sent with a file, before it is asked for
+SLICE = 0.5  # seconds after which a request to run ends, so that progress can be shown
 REFUSALS = (ValueError, RuntimeError, TypeError)  # by LiteRT, of a file or of an input
 Result = tuple[dict[str, np.ndarray], float]  # a run's outputs, and the seconds that it took
 
 
-class Answer:
-    """What a `Device` says, or will say."""
+class Reply:
+    """A request to a `Device`, and its reply when there is one."""
 
     def __init__(self, device: "Device", request: tuple[str, Any]) -> None:
         """Take what it is asked for: a method of `_Server`, and its argument."""
@@ -43,15 +44,15 @@ class Answer:
         """Wait for it, and return what the method returns.
 
         Raises:
-            RuntimeError: the process dies; the next request starts another one.
+            RuntimeError: the process dies on it.
             ValueError, RuntimeError, TypeError: the method raises it.
         """
         while self.said is None:
             self._device.receive()
-        is_sound, answer = self.said
+        is_sound, value = self.said
         if not is_sound:
-            raise answer
-        return answer
+            raise value
+        return value
 
 
 class Device:
@@ -63,7 +64,7 @@ class Device:
 
     def __init__(self) -> None:
         """Start the process, which takes a tenth of a second beside what is done meanwhile."""
-        self._waiting = collections.deque[Answer]()
+        self._waiting = collections.deque[Reply]()
         self._start()
 
     def _start(self) -> None:
@@ -89,29 +90,29 @@ class Device:
         found.wait()
         return found
 
-    def begin(self, function: str, argument: Any) -> Answer:
+    def begin(self, function: str, argument: Any) -> Reply:
         """Have a method of the process's `_Server` called, when it has done what came before."""
-        answer = Answer(self, (function, argument))
-        self._send(answer)
-        return answer
+        reply = Reply(self, (function, argument))
+        self._send(reply)
+        return reply
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, reply: Reply) -> None:
         if not self._end.alive:
             self._start()
-        self._waiting.append(answer)
+        self._waiting.append(reply)
         sent = self._process.stdin
         assert sent
         try:
-            pickle.dump(answer.request, sent, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(reply.request, sent, pickle.HIGHEST_PROTOCOL)
             sent.flush()
-        except OSError:  # it died: that shows where the answer is missing
+        except OSError:  # it died: that shows where the reply is missing
             pass
 
     def receive(self) -> None:
-        """Wait for the answer to what was asked first.
+        """Wait for the reply to the first request.
 
-        Where the process dies, a file is loaded again alone, once: what was asked later may have
-        ended it, or something outside.
+        If the process dies, another is started, and the request is repeated once, alone: a later
+        one, or something outside, may have ended it. A "run" is not: the new process has no file.
         """
         first, received = self._waiting.popleft(), self._process.stdout
         assert received
@@ -151,7 +152,7 @@ class Runner:
     """Runs a file as `litert.Runner` does, in a `Device`.
 
     Attributes:
-        runs: those that were begun at once.
+        runs: the first runs, which were sent with the file.
         seconds: how long the latest run took, with its copies in and out.
     """
 
@@ -174,7 +175,7 @@ class Runner:
         """
         self._device, self._content, self.seconds = device, content, 0.0
         self.runs = _portion(runs, AHEAD)
-        self._answer = device.begin("load", (content, self.runs, seconds, fewest))
+        self._reply = device.begin("load", (content, self.runs, seconds, fewest))
         device.loaded = content
 
     def wait(self) -> list[Result]:
@@ -184,7 +185,7 @@ class Runner:
             ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input, or an
                 operation fails, or ends the process.
         """
-        results: list[Result] | Exception = self._answer.get()[-1]
+        results: list[Result] | Exception = self._reply.get()[-1]
         if isinstance(results, Exception):
             raise results
         return results
@@ -192,13 +193,13 @@ class Runner:
     @property
     def inputs(self) -> dict[str, litert.Tensor]:
         """A dict from names to the details of input tensors, in the file's order."""
-        found: dict[str, litert.Tensor] = self._answer.get()[0]
+        found: dict[str, litert.Tensor] = self._reply.get()[0]
         return found
 
     @property
     def outputs(self) -> dict[str, litert.Tensor]:
         """The same of output tensors."""
-        found: dict[str, litert.Tensor] = self._answer.get()[1]
+        found: dict[str, litert.Tensor] = self._reply.get()[1]
         return found
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -214,20 +215,18 @@ class Runner:
         """
         while runs:
             if self._device.loaded is not self._content:  # another was run, or the process died
-                self._answer = self._device.begin("load", (self._content, (), 0.0, 0))
+                self._reply = self._device.begin("load", (self._content, (), 0.0, 0))
                 self._device.loaded = self._content
-            found = self._device.begin("run", (_portion(runs, PORTION), WHILE, 1)).get()
+            found = self._device.begin("run", (_portion(runs, PORTION), SLICE, 1)).get()
             yield from found
             runs = runs[len(found) :]
 
 
-def ahead(
-    device: Device, content: bytes, runs: Sequence[Mapping[str, np.ndarray]]
-) -> Answer | None:
+def ahead(device: Device, content: bytes, runs: Sequence[Mapping[str, np.ndarray]]) -> Reply | None:
     """Begin to look how large numbers become in a file, see `litert.magnitudes`.
 
     Returns:
-        What will be answered; None where the runs' inputs are too large to be sent at once.
+        The reply; None where the runs' inputs are too large to be sent at once.
     """
     if len(_portion(runs, AHEAD)) < len(runs):
         return None
@@ -274,7 +273,7 @@ class _Server:
         return litert.magnitudes(*argument)
 
     def run(self, argument: tuple[Sequence[Mapping[str, np.ndarray]], float, int]) -> list[Result]:
-        """Run it until some seconds of running are over, but on some runs at least."""
+        """Run the file; after some seconds of running begin no run, if a number are done."""
         runs, seconds, fewest = argument
         found: list[Result] = []
         spent = 0.0

@@ -66,13 +66,15 @@ def convert(
                 print("it keeps a state from run to run: runs are compared in their order")
             check = checked(first)
         try:
-            half = _with_float32(check, progress)
+            latest = _with_float32(check, progress)
         except script.Failure as error:
             check = _with_fixed_sizes(check, error, opened, checked, progress)
-            half = _made(check, "float16", progress)
-        rest = [half, *(_made(check, variant, progress) for variant in ("dynamic range", INTEGERS))]
-        while rest:
-            _add(check, rest.pop(0), progress)  # its outputs are let go of
+            latest = _made(check, "float16", progress)
+        for variant in ("dynamic range", INTEGERS):  # each is converted while the latest is run
+            following = _made(check, variant, progress)
+            _add(check, latest, progress)
+            latest = following
+        _add(check, latest, progress)
         is_lossy = INTEGERS in check.rows and not _repair(check, progress)
         if float_ends:
             _add(check, _made(check, FLOAT_ENDS, progress), progress)

@@ -68,9 +68,8 @@ def converter(
 ) -> tf.lite.TFLiteConverter:
     """Return the converter of a source, set to a variant.
 
-    It is the same one for all variants, since each would load the SavedModel again. So everything
-    that a variant may set is set each time. Part integer has one of its own, which the debugger
-    changes.
+    It is the same one for all variants, since `from_saved_model` takes seconds for a large model.
+    So every setting is set each time. Part integer has one of its own, which the debugger changes.
 
     Args:
         source: the source.

@@ -21,7 +21,7 @@ from litecheck import archives, artifacts, causes, rewriting, samples, script
 MANY = 300  # variables of a SavedModel: fewer are read in little time
 LOOPS = {"While", "StatelessWhile"}
 BRANCHES = {*LOOPS, "If", "StatelessIf", "Case", "StatelessCase"}
-LARGE = 50_000_000  # bytes of weights: more of them would need much memory as constants
+LARGE = 50_000_000  # bytes of weights: more would need much memory as constants, and are copied
 BEYOND = 1_000_000  # more than most tables hold
 KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
@@ -235,7 +235,7 @@ class Source:
         return samples.varies(self.inputs)
 
     def discard(self) -> None:
-        """Remove what was saved for the converter, and that, when all is converted."""
+        """Let go of the converter, and remove what was saved for it, when all is converted."""
         for source in filter(None, [self, self.rewritten]):
             vars(source).pop("converter", None)
             if source._aside:
@@ -577,8 +577,8 @@ def signature_source(
     source = Source(path, function, specs, is_saved=True)
     source.directory, source.signature = directory, key
     saved = None
-    # A copy says what the state is at first, and holds nothing but the signature: where that is
-    # large, loading the rest again for each conversion takes longer than to copy it.
+    # A copy has the first state, and nothing but this signature. Each conversion loads the
+    # SavedModel again: with large variables that takes longer than to copy it once.
     is_large = _bytes(function) > LARGE and not _has_tables(function)
     if sizes or source.has_state or is_large:
         saved = tf.function(

@@ -89,7 +89,7 @@ def repair(check: Check, replaced: Callable[[], None]) -> bool:
             return True
         if _is_calibrated_otherwise(check):
             return False
-        # What is only said, and makes no file, is measured on few large samples.
+        # Without a test set the cause is only named, so a few large samples are enough.
         most = SOME if has_test_set else 2 * check.calibrating.several()
         measure = Measure(check, check.calibrating, most=most)
         has_float_ends = _ends_lose(check, measure)

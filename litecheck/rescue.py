@@ -51,7 +51,7 @@ class Progress:
         return variant in self._died or variant not in {*self.saved, *self.left_out}
 
     def begin(self, variant: str) -> None:
-        """Note that a variant is converted now."""
+        """Note that a variant is converted or compared now: a death counts as its own."""
         self._latest = variant
         self._write()
 
@@ -112,7 +112,7 @@ def convert(program: str, arguments: Sequence[str], name: str) -> int:
             how = script.end_of(status)
             progress = Progress(file)
             if not progress.died(how):
-                end = "before all was done: run it again" if progress.saved else "at its start"
+                end = "before the end: run it again" if progress.saved else "before it wrote a file"
                 print(f"{program}: it died ({how}) {end}", file=sys.stderr)
                 return 1
 

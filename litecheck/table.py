@@ -47,7 +47,7 @@ OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped
 HOPELESS = 100  # times its tolerance: no more trials would explain such an error
 SLOW = "16-bit int"  # its kernels are slow, so that a test set is not run to its end either
 SECONDS, BRIEFLY = 20, 10  # of running a file, and the original, where no test set is given
-FEWEST = 16  # samples that are compared in any case, but for the slow variant
+FEWEST = 16  # samples that are compared however slow they are, if MEMORY holds their outputs
 MEMORY = 2**25  # bytes of expected outputs: models of large outputs are compared on fewer samples
 WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
 FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
@@ -130,6 +130,11 @@ def print_note(note: str) -> None:
     print(f"{'':<{WIDE}}  {note}")
 
 
+def _fewest(given: Samples) -> int:
+    """Return how many runs of some samples are made however slow they are."""
+    return math.ceil(FEWEST / len(given.ids[0]))
+
+
 class Refused(script.Failure):
     """A variant that LiteRT does not run, or that returns no numbers."""
 
@@ -197,10 +202,10 @@ class Check:
         self.integers = self.model.source.rewritten or self.model.source
         self.magnitudes: list[tuple[str, np.ndarray]] = []
         self.costs: list[Cost] = []
-        self._ahead: tuple[bytes, apart.Answer | None] = b"", None
+        self._ahead: tuple[bytes, apart.Reply | None] = b"", None
         self._tolerances: dict[str, list[dict[str, np.ndarray]]] = {}
         self.float32, self._header = b"", False
-        self._is_cut = False  # whether the original did not run all samples, for want of time
+        self._cut = ""  # why not all samples are compared
         self._doubts: list[str] = []  # why float32 cannot be judged
         self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
         counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
@@ -241,7 +246,7 @@ class Check:
     def _run_original(
         self, compared: Samples, labels: dict[str, np.ndarray], test: Test | None
     ) -> None:
-        """Run the model on what is compared, and measure how far rounding may move its outputs."""
+        """Run the model on what is compared, and keep its outputs and its metrics."""
         reference = self.model.reference
         try:
             (first,) = reference.outputs(compared.part(0, 1))
@@ -254,14 +259,17 @@ class Check:
             compared = compared.together(self.model.source.inputs, size)
         counts = np.cumsum([len(ids) for ids in compared.ids])
         kept = max(int((counts * size <= MEMORY).sum()), 1)
-        self._samples, self._rest = compared.first(kept), compared.part(0, 0)
-        most = self._samples.size()
         if test is None:
-            self._compare_on(*self._asked_briefly())
-            self._is_cut = self._samples.size() < most
+            held = compared.first(kept)
+            self._rest = compared.part(0, 0)
+            self._compare_on(*self._asked_briefly(held))
+            if held.size() < compared.size():
+                self._cut = f", as many as {MEMORY >> 20} MB of outputs hold"
+            if self._samples.size() < held.size():
+                self._cut = f", as many as it ran in {BRIEFLY} seconds"
         else:
-            self._samples, self._rest = compared.part(0, kept), compared.part(kept, None)
-            self._compare_on(self._samples, list(reference.outputs(self._samples)))
+            held, self._rest = compared.part(0, kept), compared.part(kept, None)
+            self._compare_on(held, list(reference.outputs(held)))
         self._wanted = self._samples.size()
         outputs = accuracy.joined(self._outputs, labels)
         thresholds = {name: accuracy.threshold(array) for name, array in outputs.items()}
@@ -276,10 +284,10 @@ class Check:
         self._samples, self._outputs = given, outputs
         self._recorded = record.chosen(given.runs, outputs, given.ids, self.model.source.has_state)
 
-    def _asked_briefly(self) -> tuple[Samples, list[dict[str, np.ndarray]]]:
-        """Return as many samples as the model runs in its time, and its outputs."""
-        given, reference = self._samples, self.model.reference
-        end, fewest = time.monotonic() + BRIEFLY, self._fewest()
+    def _asked_briefly(self, given: Samples) -> tuple[Samples, list[dict[str, np.ndarray]]]:
+        """Return the samples that the model runs in `BRIEFLY` seconds, and its outputs."""
+        reference = self.model.reference
+        end, fewest = time.monotonic() + BRIEFLY, _fewest(given)
         outputs = []
         for row in reference.outputs(given):
             outputs.append(row)
@@ -287,10 +295,6 @@ class Check:
                 break
         kept = given.first(len(outputs))
         return kept, [*outputs, *reference.outputs(kept.part(len(outputs), None))]
-
-    def _fewest(self) -> int:
-        """Return how many runs are compared in any case."""
-        return math.ceil(FEWEST / len(self._samples.ids[0]))
 
     def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
         """Compare a file's outputs with the model's, and measure how far rounding may move these.
@@ -349,8 +353,7 @@ class Check:
     def _print_heading(self, typical: Samples, labels: dict[str, np.ndarray]) -> None:
         """Print what files are compared with, and on which samples."""
         print(f"compared with {self.model.reference.words}")
-        cut = f", as many as it ran in {BRIEFLY} seconds" if self._is_cut else ""
-        print(f"on {self._samples}{cut}")
+        print(f"on {self._samples}{self._cut}")
         if labels and self._rest.runs:
             print(f"metrics of all {len(next(iter(labels.values()))):,}")
         if typical.source:
@@ -402,7 +405,7 @@ class Check:
         return apart.Runner(self._device, tflite_model, self._samples.runs, *limits)
 
     def look_ahead(self, tflite_model: bytes) -> None:
-        """Begin to look at what is inside the float32 file on samples that calibrate, if any do."""
+        """Begin to measure how large numbers become in the float32 file, if samples calibrate."""
         if self.calibrating.source:
             answer = apart.ahead(self._device, tflite_model, self.calibrating.runs)
             self._ahead = tflite_model, answer
@@ -411,7 +414,7 @@ class Check:
         """Return for how many seconds a variant is run, and how many runs it makes in any case."""
         if variant == SLOW:
             return SECONDS, 1
-        return (math.inf, 0) if self._tasks else (SECONDS, self._fewest())
+        return (math.inf, 0) if self._tasks else (SECONDS, _fewest(self._samples))
 
     def tried(
         self, variant: str, tflite_model: bytes, path: str, runner: apart.Runner | None = None
@@ -682,7 +685,7 @@ class Check:
         return [answer for answer, _ in self._device.load(content).results(runs)]
 
     def float_outputs(self, given: Samples) -> list[dict[str, np.ndarray]]:
-        """Return what the float model returns: the original where it was asked, else float32.
+        """Return what the float model returns: the original, if it ran all of these, or float32.
 
         Args:
             given: runs that calibrate, in their order.

@@ -25,7 +25,7 @@ from conftest import REPOSITORY, STEPS
 LESSON = REPOSITORY / "tests/lesson_2021"
 UNITS = [8, 2896]  # of dense networks of 2 kB and 100 MB
 MODELS = {"NASNetMobile": (96, 96, 3), "EfficientNetV2B0": (96, 96, 3), "ResNet50V2": (64, 64, 3)}
-# Slow to run for their bytes: of large images and outputs, and of sequences of any length.
+# Small files that are slow to run: large images and outputs, and long sequences.
 SLOW = ["edges", "sequences"]
 ROUNDS = 3
 DEPLOY_ROUNDS = 10
@@ -202,7 +202,7 @@ def worst_error(output):
 
 
 def edges():
-    """Return an edge detector of the kind of HED (Xie and Tu 2015): VGG with an output a stage."""
+    """Return an edge detector like HED (Xie and Tu 2015): VGG, with outputs after each stage."""
     from tensorflow import keras
 
     layers = keras.layers
