@@ -250,7 +250,8 @@ def test_a_conversion_that_dies_loses_one_variant(tmp_path, after):
         assert "it died (SIGABRT)" in out or status == 0, out
         return
     assert not list(tmp_path.glob(".new-*"))
-    if after == "calibrated on" or status == 1:  # before it was noted that float32 is saved
+    # Just after its row was printed, it may not be noted yet that float32 is saved.
+    if after == "calibrated on" or (after == "float32  " and status == 1):
         assert status == 1
         assert "line.keras cannot be converted: TensorFlow dies on it (SIGABRT)" in out
         return
