@@ -132,27 +132,23 @@ book: build/book/source
 	cp docs/start.html build/book/index.html
 	@echo "The book is at build/book/index.html"
 
+# The chapters and the first page are translated by catalogues, the other pages are written twice.
 book-texts: build/book/source
 	$(sphinx) -b gettext build/book/source/en build/book/texts
-	rm $(foreach page,own_model check when-accuracy-drops troubleshooting app native phone browser microcontroller measured changes,build/book/texts/$(page).pot)
+	rm $(patsubst docs/%.md,build/book/texts/%.pot,$(filter-out docs/index.md,$(wildcard docs/*.md)))
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
-# Sphinx reads one directory a language: they differ in the README, whose sections are pages, and in
-# pages of their own.
+# Sphinx reads one directory for each language. In it, chapters and pages are side by side.
 .PHONY: build/book/source
 build/book/source: notebooks $(extra)-book
 	rm -rf build/book
-	for language in en ko; do \
-	  mkdir -p $@/$$language/docs && \
-	  cp docs/*.md build/notebooks/0*.ipynb $@/$$language && cp docs/*.png $@/$$language/docs; \
+	mkdir -p $@/en $@/ko
+	cp docs/*.md docs/*.png $@/en
+	cp docs/index.md docs/ko/* $@/ko
+	for chapter in build/notebooks/0*.ipynb; do \
+	  sed 's,](docs/,](,g' $$chapter >$@/en/$${chapter##*/} || exit; \
 	done
-	cp docs/flow.ko.png $@/ko/docs/flow.png
-	for page in check when-accuracy-drops troubleshooting app phone measured; do \
-	  sed -E 's,\((check|when-accuracy-drops|app)\.ko\.md,(\1.md,' docs/$$page.ko.md >$@/ko/$$page.md || exit; \
-	done
-	rm $@/*/*.ko.md
-	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone|measured)\.md,(\1.md,g' README.md >$@/en/README.md
-	sed -E 's,\(docs/(check|when-accuracy-drops|troubleshooting|app|phone|measured)\.ko\.md,(\1.md,g' README.ko.md >$@/ko/README.md
+	cp $@/en/0*.ipynb $@/ko
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks build/ipython/profile_default

@@ -1,4 +1,4 @@
-"""How is the book made? The notebooks as chapters, and sections of the READMEs, with Sphinx."""
+"""How is the book made? The notebooks are chapters, and the pages follow them, with Sphinx."""
 
 import html
 import re
@@ -16,8 +16,6 @@ copyright = "the authors"
 language = "en"
 
 extensions = ["myst_nb", "sphinx_copybutton"]
-exclude_patterns = ["README.md"]
-suppress_warnings = ["myst.header"]  # a section of a README begins with a heading of level two
 myst_heading_anchors = 3  # as GitHub has them
 myst_enable_extensions = ["dollarmath", "html_image"]
 nb_execution_mode = "off"  # `make notebooks` ran them
