@@ -13,8 +13,7 @@ pytest.importorskip("sphinx", reason="Sphinx is missing: run make book")
 from babel.messages.pofile import read_po
 
 CHAPTERS = ["01_create_model", "02_load_model", "03_convert_model", "04_deploy_tflite"]
-PAGES = ["index", *CHAPTERS, "own_model", "check", "when-accuracy-drops", "troubleshooting"]
-PAGES += ["app", "native", "phone", "browser", "microcontroller", "measured", "changes"]
+PAGES = [*CHAPTERS, *sorted(path.stem for path in REPOSITORY.glob("docs/*.md"))]
 CATALOGUES = REPOSITORY / "docs/locale/ko/LC_MESSAGES"
 
 

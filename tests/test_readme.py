@@ -1,64 +1,156 @@
-"""The two READMEs: links and anchors lead somewhere, and both show the same commands."""
+"""README, pages and chapters: links, blocks of code, and how their sentences read."""
 
+import collections
 import re
+import unicodedata
 
 import pytest
 from conftest import REPOSITORY
 
+jupytext = pytest.importorskip("jupytext", reason="jupytext is missing: run make test")
+
 READMES = ["README.md", "README.ko.md"]
+PAGES = sorted(path.name for path in REPOSITORY.glob("docs/*.md"))
+TRANSLATED = [name for name in PAGES if name != "index.md"]  # index.md has a catalogue
+ENGLISH = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)]
+KOREAN = ["README.ko.md", *(f"docs/ko/{name}" for name in TRANSLATED)]
+CHAPTERS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
+SPAN = r"``.+?``|`[^`]+`|\$[^$]+\$"  # code and formulas
+
+
+def read(name):
+    """Return the text of a page, or the text cells of a chapter."""
+    if not name.endswith(".py"):
+        return (REPOSITORY / name).read_text(encoding="utf-8")
+    cells = jupytext.read(REPOSITORY / name).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def blocks(name, language):
-    """Return the code blocks of a language in a README, in order."""
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    """Return the code blocks of a language in a page, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", read(name), re.DOTALL | re.MULTILINE)
 
 
 def anchors(text):
     """Return the anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def paragraphs(name):
+    """Return the paragraphs, list items and sentences in tables of a page, without code."""
+    text = re.sub(r"<!--.*?-->|<img[^>]*>|!\[.*?\]\(.*?\)", "", read(name), flags=re.DOTALL)
+    text = re.sub(r"^ *```.*?^ *```$", "\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^ *(#.*|\|[-:| ]*\|)$", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *([-*]|\d+\.) +", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(SPAN, "code", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    rows = re.sub(r"^ *\|.*", lambda row: row[0].replace("|", "\n\n"), text, flags=re.MULTILINE)
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", rows) if part.strip()]
+
+
+def sentences(name):
+    """Return the sentences of a page, each as a list of its words."""
+    found = []
+    for paragraph in paragraphs(name):
+        for sentence in re.split(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*A-Z0-9가-힣]|code)", paragraph):
+            found.append(re.findall(r"\w[\w'’.,%/°-]*", sentence))
+    return [words for words in found if len(words) > 3]
+
+
+def width(line):
+    """Return the columns of a line: Hangul takes two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line)
+
+
 @pytest.mark.parametrize("name", READMES)
+def test_a_readme_is_of_one_screen_and_a_half(name):
+    text = read(name)
+    assert 500 < len(text.split()) <= 1000
+    assert len(text.splitlines()) <= 160
+    first = text[: text.index("\n## ")]
+    assert "\nmake\n" in first
+    assert "\nmake test\n" in first
+    assert "(LICENSE)" in first
+
+
+@pytest.mark.parametrize("name", [*ENGLISH, *CHAPTERS])
+def test_sentences_are_short(name):
+    lengths = [len(words) for words in sentences(name)]
+    assert len(lengths) > 5
+    assert max(lengths) <= 30
+    assert sum(lengths) / len(lengths) <= 14
+
+
+@pytest.mark.parametrize("name", [*ENGLISH, *KOREAN, "CHANGELOG.md"])
+def test_lines_of_prose_fit_into_100_columns(name):
+    text = re.sub(r"^ *```.*?^ *```$", "", read(name), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in text.splitlines() if not re.match(r" *(\||<|!\[|#)", line)]
+    lines = [line for line in lines if " " in line.strip("- ")]  # a long link alone
+    assert [line for line in lines if width(line) > 100] == []
+
+
+def test_nothing_is_said_twice():
+    """No sentence of eight words or more stands in two places, in English or in Korean."""
+    for names in [[*ENGLISH, *CHAPTERS], KOREAN]:
+        found = collections.Counter(
+            " ".join(words) for name in names for words in sentences(name) if len(words) >= 8
+        )
+        assert [sentence for sentence, count in found.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", [*ENGLISH, *KOREAN, *CHAPTERS, "CHANGELOG.md"])
 def test_links_and_anchors(name):
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
-    assert len(links) > 8
-    for link in links:
+    text = read(name)
+    directory = (REPOSITORY / name).parent
+    for link in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text):
         if link.startswith("https://"):
             continue  # another's page
         path, _, anchor = link.partition("#")
-        assert not path or (REPOSITORY / path).exists(), link
-        there = (REPOSITORY / path).read_text(encoding="utf-8") if path and anchor else text
+        assert not path or (directory / path).exists(), link
+        there = (directory / path).read_text(encoding="utf-8") if path and anchor else text
         assert not anchor or anchor in anchors(there), link
 
 
-def test_they_link_to_each_other_at_the_top():
+def test_readme_and_pages_are_apart():
+    """The README includes no page, no page the README, and each page has a link of the README."""
+    for readme, pages in zip(READMES, [ENGLISH[2:], KOREAN[1:]], strict=True):
+        assert not [name for name in pages if re.search(r"README|\{include\}", read(name))]
+        links = set(re.findall(r"\]\((docs/[^)#]+\.md)", read(readme)))
+        assert {name for name in pages if not name.endswith("index.md")} <= links
+
+
+def test_readmes_link_to_each_other_at_the_top():
     for name, other in [READMES, READMES[::-1]]:
-        head = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()[:4]
-        assert any(f"({other})" in line for line in head)
+        assert any(f"({other})" in line for line in read(name).splitlines()[:6])
 
 
-@pytest.mark.parametrize(("language", "least"), [("sh", 5), ("text", 5), ("python", 1)])
-def test_both_show_the_same_blocks(language, least):
-    english, korean = (blocks(name, language) for name in READMES)
-    assert len(english) >= least
-    assert english == korean
+@pytest.mark.parametrize(
+    ("english", "korean"),
+    [READMES, *((f"docs/{name}", f"docs/ko/{name}") for name in TRANSLATED)],
+)
+def test_both_languages_have_the_same_blocks(english, korean):
+    for language in ["sh", "python", "text", "c", "powershell"]:
+        assert blocks(english, language) == blocks(korean, language)
+    assert re.findall("<!-- ci: .* -->", read(english)) == re.findall(
+        "<!-- ci: .* -->", read(korean)
+    )
 
 
-def test_every_block_that_ci_runs_is_there():
-    """It finds them by a comment above each."""
+def test_ci_runs_the_blocks_with_a_name():
+    """They have a comment above them. Those of docs/app.md are run by `tests/apps.py`."""
     run = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
-    run = re.sub(r"^\s*#.*$", "", run, flags=re.MULTILINE)
-    found = set(re.findall(r"\b(?:block|try) ([a-z][a-z-]*)(?: (docs/\S+))?", run))
-    for name, page in found:
-        assert f"<!-- ci: {name} -->" in (REPOSITORY / (page or "README.md")).read_text("utf-8")
-    names = {name for name, page in found if not page}
-    assert {"make", "test", "smoke", "stages", "own-model", "own", "device"} <= names
-    english = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    named = re.findall(r"^<!-- ci: (\S+) -->\n```(?:sh|python)$", english, re.MULTILINE)
-    assert sorted(named) == sorted(names)
+    found = re.findall(r"\b(?:block|try \S+) (\S+\.md) ([a-z -]+)", run)
+    ran = {(page, name) for page, names in found for name in names.split()}
+    named = {
+        (page, name)
+        for page in ENGLISH
+        for name in re.findall(r"^<!-- ci: (\S+) -->\n```(?:sh|python)$", read(page), re.MULTILINE)
+    }
+    apps = {(page, name) for page, name in named if page == "docs/app.md"}
+    assert ran - apps == named - apps
+    assert {("README.md", name) for name in ["make", "test", "stages", "own", "run"]} <= ran
 
 
 # What the programs say, in the words of the table of messages; and what others say.
@@ -152,13 +244,13 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("language", ["", ".ko"])
-def test_what_is_said_where_accuracy_drops(language):
+@pytest.mark.parametrize("directory", ["docs", "docs/ko"])
+def test_what_is_said_where_accuracy_drops(directory):
     """The page's table has the lines of the programs, with other numbers."""
     sources = (REPOSITORY / "litecheck/repairs.py").read_text(encoding="utf-8")
     sources += (REPOSITORY / "litecheck/table.py").read_text(encoding="utf-8")
     sources = re.sub(r'"\s*\n\s*f?"', "", sources)
-    text = (REPOSITORY / f"docs/when-accuracy-drops{language}.md").read_text(encoding="utf-8")
+    text = read(f"{directory}/when-accuracy-drops.md")
     rows = re.findall(r"^\| [1-5] \| `(.+?)`", text, re.MULTILINE)
     assert len(rows) == 8
     for row in rows:
@@ -169,7 +261,7 @@ def test_what_is_said_where_accuracy_drops(language):
             assert part in sources, part
 
 
-@pytest.mark.parametrize("name", ["docs/troubleshooting.md", "docs/troubleshooting.ko.md"])
+@pytest.mark.parametrize("name", ["docs/troubleshooting.md", "docs/ko/troubleshooting.md"])
 def test_error_messages_are_those_of_the_programs(name):
     patterns = ["0*.py", "litecheck/*.py", "convert-tflite.sh", "Makefile"]
     patterns += ["browser/*.js", "native/*.c"]
@@ -181,7 +273,7 @@ def test_error_messages_are_those_of_the_programs(name):
     sources = re.sub(r'"\s*\\?\s*f?"', "", sources).replace("`", "")  # strings go on
     for message in MESSAGES:
         assert message in sources, message
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    text = read(name)
     tables = re.findall(r"^\| (?:message|메시지) \|.*?(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
     rows = "".join(tables).splitlines()
     shown = [span for row in rows if row for span in re.findall("`(.+?)`", row.split("|")[1])]
