@@ -153,6 +153,18 @@ def test_ci_runs_the_blocks_with_a_name():
     assert {("README.md", name) for name in ["make", "test", "stages", "own", "run"]} <= ran
 
 
+def test_korean_keeps_to_the_glossary():
+    """The words in backticks in the last column of the glossary occur in no Korean text."""
+    glossary = read("docs/locale/ko/GLOSSARY.md")
+    avoided = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\|.*\|(.*)\|$", glossary, re.M)))
+    assert len(avoided) > 30
+    pages = [REPOSITORY / name for name in [*KOREAN, "browser/index.html", "browser/words.js"]]
+    for path in [*pages, *REPOSITORY.glob("docs/locale/ko/LC_MESSAGES/*.po")]:
+        text = path.read_text(encoding="utf-8").replace('"\n"', "")  # a message of several lines
+        found = [word for word in avoided if word in " ".join(text.split())]
+        assert not found, f"{path.name}: {found}"
+
+
 # What the programs say, in the words of the table of messages; and what others say.
 MESSAGES = [
     "is missing",
