@@ -90,7 +90,7 @@ def test_photos_of_other_sizes_are_resized_as_in_training(files):
 
 def test_the_training_program_is_sound():
     compile(apps.program(PAGE, "app-two-train"), "two_train.py", "exec")
-    korean = (REPOSITORY / "docs/app.ko.md").read_text(encoding="utf-8")
+    korean = (REPOSITORY / "docs/ko/app.md").read_text(encoding="utf-8")
     english = PAGE.read_text(encoding="utf-8")
     for text in (english, korean):
         assert len(re.findall(r"^<!-- ci: ", text, re.MULTILINE)) == 5
