@@ -1,11 +1,11 @@
-// A card of the page: one file, with a column for the CPU and one for the GPU.
+// A card of the page shows one file, with a column for the CPU and one for the GPU.
 import { agreement, misfit } from "./check.js";
 import { ACCELERATORS, compile, inTurn, timeOf } from "./runs.js";
-import { COLORS } from "./variants.js"; // the Makefile generates it when it builds the page
+import { COLORS } from "./variants.js"; // the Makefile generates this file
 import { shown, words } from "./words.js";
 
 const UNITS = { wasm: "CPU", webgpu: "GPU" };
-const VALUES = 6; // of an output
+const VALUES = 6; // shown of each output
 
 export function element(tag, content = [], attributes = {}) {
   const made = document.createElement(tag);
@@ -14,16 +14,16 @@ export function element(tag, content = [], attributes = {}) {
   return made;
 }
 
-// A number as short as nine digits allow, which is all that a float32 holds.
+// Format a number with at most nine digits, which is enough for any float32.
 export const digits = (value) => `${Number(Number(value).toPrecision(9))}`;
 
-// A number in few digits, small ones with an exponent.
+// Format a number with few digits. A small number gets an exponent.
 export function short(value, count = 4) {
   const number = Number(Number(value).toPrecision(count));
   return number && Math.abs(number) < 1e-4 ? number.toExponential() : `${number}`;
 }
 
-// LiteRT.js names the place in its source; the first sentence is for the reader.
+// Return an error's first line, without the place in LiteRT's source code.
 export function reason(error) {
   const [line] = String(error?.message ?? error).split("\n");
   return line.replace(/^ERROR: \[\S+\]\s*/, "") || words.noReason;
@@ -31,8 +31,8 @@ export function reason(error) {
 
 const milliseconds = (t) => (t < 1 ? `${short(1000 * t, 2)} µs` : `${short(t, 3)} ms`);
 
-// Return a card at the end of a list, its cells by row and accelerator. With `trained`, a column has
-// the trained model's output of each row; `corner` stands above the names of the rows.
+// Add a card to a list, and return it with its cells by row and accelerator. `trained` has the trained
+// model's output for each row, shown in a column of its own. `corner` is the header above the row names.
 export function card(list, variant, bytes, rows, trained, corner = "") {
   const columns = [...(trained ? [words.trained] : []), ...ACCELERATORS.map((name) => UNITS[name])];
   const head = element("tr", [element("th", corner), ...columns.map((name) => element("th", name))]);
@@ -56,8 +56,8 @@ export function note(card, text, name = "note") {
   card.notes.append(element("p", text, { class: name }));
 }
 
-// Compile a file for the CPU and for the GPU, and run it on both; return what came of it for each: a
-// model and its outputs, or the reason why not. Without a record nothing is judged.
+// Compile a file for the CPU and the GPU, and run it on both. Return a pair of results by accelerator:
+// each is the model and its outputs, or the reason why it failed. Only a record lets them be judged.
 export async function tried(bytes, record, runs, gpu) {
   const pairs = {};
   for (const accelerator of ACCELERATORS) {
@@ -79,10 +79,11 @@ export async function tried(bytes, record, runs, gpu) {
   return pairs;
 }
 
-// Whether a pair can be timed.
+// Return whether a result's model can be timed.
 export const usable = (pair) => pair.model && !pair.misfit;
 
-// Say on a card whether both agree with the trained model; without a record only what cannot run.
+// Show on a card whether CPU and GPU agree with the trained model. Without a record, show only why a file
+// cannot run.
 export function judge(card, pairs, record) {
   for (const [accelerator, pair] of Object.entries(pairs)) {
     const first = card.first[accelerator];
@@ -121,8 +122,8 @@ export function judge(card, pairs, record) {
   }
 }
 
-// Time both, one after the other; return a row for each that was tried, to be copied, with the name
-// of the file or of its variant.
+// Time the CPU and then the GPU. Return a row of the table to copy for each one that was tried. `name` is
+// the name of the file or of its variant.
 export async function time(card, pairs, inputs, name) {
   const rows = [];
   for (const [accelerator, pair] of Object.entries(pairs)) {
@@ -142,8 +143,8 @@ export async function time(card, pairs, inputs, name) {
   return rows;
 }
 
-// Return the rows of a table of outputs, the trained model's, and what fills it: the first values of
-// each output in the first run. `outputs` are { values } by name.
+// Return a table of the first values of each output in the first run: the names of its rows, the trained
+// model's values, and a function that fills in the others. `outputs` are { values } by name.
 export function tableOf(outputs) {
   const values = Object.entries(outputs).flatMap(([name, { values }]) =>
     [...values.slice(0, VALUES)].map((value, index) => ({ name, index, value, of: values.length })),

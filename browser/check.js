@@ -1,6 +1,6 @@
-// Does this device compute what was trained? The runs of a check, and how given outputs agree with them.
+// Compare this device's outputs with those in the record of a check.
 //
-// The record of the check holds the tolerance of each output; litecheck/verdict.py decides on that.
+// The record holds the tolerance of each output. The rules are those of litecheck/verdict.py.
 
 export const FORMAT = 1; // of a record
 
@@ -17,28 +17,28 @@ const ARRAYS = {
   uint64: BigUint64Array,
   bool: Uint8Array,
 };
-const VAGUE = 0.5; // of the range: no device agrees beyond that
+const VAGUE = 0.5; // of the range: an output that is further off never agrees
 const LARGEST = 3.4028234663852886e38; // of float32: the converter stores infinity as this
 
-// Return an object with each field's value made another, from its name and value.
+// Return an object with each value replaced by make(name, value).
 const mapped = (fields, make) =>
   Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, make(name, value)]));
 
-// Return the array of an object { dtype, shape, base64 } with a name, as { dtype, shape, values }.
+// Return an array of the record, { dtype, shape, base64 }, as { dtype, shape, values }.
 function array(name, { dtype, shape, base64 }) {
-  if (!(dtype in ARRAYS)) throw new Error(`${name} holds ${dtype}, which is not compared here`);
+  if (!(dtype in ARRAYS)) throw new Error(`${name} holds ${dtype}, which this page cannot compare`);
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const values = new ARRAYS[dtype](bytes.buffer);
   if (values.length !== shape.reduce((product, size) => product * size, 1)) {
-    throw new Error(`${name} has not as many numbers as its shape`);
+    throw new Error(`the number of values in ${name} does not fit its shape`);
   }
   return { dtype, shape, values };
 }
 
-// Return the arrays of an object from names to such objects.
+// Return an object of such arrays, by name.
 const arrays = (packed) => mapped(packed, array);
 
-// Return the variant of a file in a record, by its hash or else its name; undefined without one.
+// Return the variant of a file in a record, found by its hash or else by its name, or undefined.
 export function variantOf(record, name, sha256) {
   const rows = Object.entries(record.variants).filter(([, row]) => !row.not_written);
   const found =
@@ -46,10 +46,10 @@ export function variantOf(record, name, sha256) {
   return found?.[0];
 }
 
-// Throw if a record is of another version, or its parts do not fit each other, as in a damaged one.
+// Throw if a record is of another version, or if its parts do not fit each other (a damaged record).
 export function requireConsistent(record) {
   if (record.format !== FORMAT) {
-    throw new Error("its record of the check is of another version: convert the model again");
+    throw new Error("the record of its check is of another version. Convert the model again");
   }
   const need = (fits) => {
     if (!fits) throw new Error("its parts do not fit each other");
@@ -79,8 +79,8 @@ export function requireConsistent(record) {
   }
 }
 
-// Return the runs of a record: inputs, the trained model's outputs, a variant's tolerance, and what
-// whole numbers and truth values may be as well.
+// Return the runs of a record for a variant. Each has inputs, the trained model's outputs, the tolerance
+// of each number, and `others`: outputs of integers and booleans that are also correct.
 export function runsOf(record, variant) {
   return record.runs.map((run) => ({
     inputs: arrays(run.inputs),
@@ -90,13 +90,15 @@ export function runsOf(record, variant) {
   }));
 }
 
-// Whether an output is another under a second name: LiteRT.js knows one name for each tensor.
+// Return whether an output is another output under a second name. LiteRT.js has one name for each
+// tensor, so it lists such an output only once.
 const isTwin = (runs, name, names) =>
   names.some((other) =>
     runs.every(({ outputs }) => `${outputs[name].values}` === `${outputs[other]?.values}`),
   );
 
-// Return why a model cannot be the one that was checked, or "". Takes the details of its tensors.
+// Return why a model cannot be the one that was checked, or "". `takes` and `gives` are the details of
+// its inputs and outputs.
 export function misfit(runs, takes, gives) {
   for (const [side, details] of [["inputs", takes], ["outputs", gives]]) {
     const expected = runs[0][side];
@@ -115,7 +117,7 @@ export function misfit(runs, takes, gives) {
   return "";
 }
 
-// Seven digits, as many as float32 tells apart.
+// Round to seven digits, the precision of float32.
 const seven = (number) => Number(number.toPrecision(7));
 
 const real = (value) => {
@@ -123,9 +125,9 @@ const real = (value) => {
   return Math.abs(number) >= LARGEST ? Math.sign(number) * Infinity : number;
 };
 
-// Return how many runs agree, the largest difference as a part of its range, the worst run that does
-// not agree, and whether NaN or infinity came in place of a number. `given` has the outputs of each
-// run here: typed arrays by name.
+// Return { count, of, ofRange, worst, lost }: the number of runs that agree, the number of all runs, the
+// largest difference divided by its range, the worst output that disagrees, and whether NaN or infinity
+// replaced a number. `given` has the outputs of each run on this device: typed arrays by name.
 export function agreement(record, runs, given) {
   const ranges = arrays(record.ranges);
   const found = { count: 0, of: runs.length, ofRange: 0, worst: null, lost: false };

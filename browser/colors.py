@@ -1,4 +1,4 @@
-"""Print the colours of the variants for the page, a module of JavaScript."""
+"""Print the colours of the variants as a JavaScript module for the page."""
 
 import json
 

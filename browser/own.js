@@ -1,10 +1,11 @@
-// The reader's own file: checked with its record, else the GPU beside the CPU on random numbers.
+// Run the reader's own file. It is checked against its record. Without a record, the GPU is compared with
+// the CPU on random inputs.
 import { card, element, judge, note, reason, short, tableOf, time, tried } from "./card.js";
 import { FORMAT, requireConsistent, runsOf, variantOf } from "./check.js";
 import { compile, inTurn, randomInputs } from "./runs.js";
 import { words } from "./words.js";
 
-// What a file takes and gives, a row for each tensor.
+// Return a table of a file's inputs and outputs, with a row for each tensor.
 function described({ takes, gives }) {
   const rows = (kind, details) =>
     details.map(({ name, dtype, shape }) => {
@@ -15,7 +16,7 @@ function described({ takes, gives }) {
   return element("table", all, { class: "tensors" });
 }
 
-// Return the record in a file, or else the parts of a line that says why it cannot be used.
+// Return { record } from a file, or { why } with the parts of a message if it cannot be used.
 async function recordFrom(file) {
   let record;
   try {
@@ -29,14 +30,14 @@ async function recordFrom(file) {
   }
 }
 
-// Return the SHA-256 of bytes in hexadecimal; null where the browser has no hashes, as on http.
+// Return the SHA-256 of bytes in hexadecimal, or null if the browser has no hashes, as on http.
 async function sha256(bytes) {
   if (!crypto.subtle) return null;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Compile on the CPU, or on the GPU if that cannot, to see what a file takes and gives.
+// Return the details of a file's inputs and outputs. Compile it for the CPU, or else for the GPU.
 async function details(bytes, gpu) {
   let refused;
   for (const accelerator of gpu.device && !gpu.lost ? ["wasm", "webgpu"] : ["wasm"]) {
@@ -51,7 +52,7 @@ async function details(bytes, gpu) {
   throw refused;
 }
 
-// Return the largest difference of two runs' outputs as a part of the largest output.
+// Return the largest difference between the outputs of two runs, divided by the largest output.
 function apart(outputs, others) {
   let [largest, difference] = [0, 0];
   for (const [name, values] of Object.entries(outputs)) {
@@ -65,8 +66,8 @@ function apart(outputs, others) {
   return difference && difference / (largest || 1);
 }
 
-// Try files that were chosen: a model, and its record if it is there. Show in `place` what comes of
-// it; return rows to be copied.
+// Run the files that were chosen: a model, and its record if there is one. Show the result in `place`,
+// and return rows for the table to copy.
 export async function tryOwn(place, files, gpu) {
   const say = (name, text, ...more) => {
     place.replaceChildren(element("p", [element("b", name), ` ${text}`, ...more]));

@@ -1,4 +1,5 @@
-// The page: each variant of a model on the CPU and on the GPU, held to the record of litecheck convert.
+// The page runs each variant of a model on the CPU and the GPU, and checks it against the record that
+// litecheck convert wrote.
 import { card, digits, element, judge, reason, short, tableOf, time, tried, usable } from "./card.js";
 import { requireConsistent, runsOf } from "./check.js";
 import { tryOwn } from "./own.js";
@@ -29,12 +30,12 @@ async function show(x) {
       card.first[accelerator].textContent = digits(y);
       card.cells[words.error][accelerator].textContent = `${y < real(x) ? "−" : "+"}${error}`;
     } catch {
-      card.first[accelerator].textContent = "–"; // the GPU was lost, as a line says
+      card.first[accelerator].textContent = "–"; // the GPU was lost, and the page shows it
     }
   }
 }
 
-// Show the latest x; one that comes while another is computed waits, and only the last of them.
+// Show the outputs for x. While they are computed, only the latest new x is kept.
 let wanted;
 async function choose(x) {
   const idle = wanted === undefined;
@@ -59,9 +60,9 @@ async function drawPlot(tries) {
   plot($("plot"), real, series);
 }
 
-// ---- The page's model: the lesson's, with x and a plot, or another, with its first outputs
+// ---- The page's model: the lesson's with x and a plot, or another model with its first outputs
 
-// Show each variant of the page's model on both, and add rows to be copied.
+// Show each variant of the page's model on the CPU and the GPU, and add rows to the table to copy.
 async function openModel(gpu, rows) {
   const record = await (await fetch("model.check.json")).json();
   requireConsistent(record);
@@ -104,7 +105,7 @@ async function openModel(gpu, rows) {
 
 // ---- The table to copy
 
-// The GPU's name as the browser gives it, which may be little.
+// Return the GPU's name. Some browsers reveal little of it.
 function nameOf({ device }) {
   const { vendor, architecture, device: model, description } = device.adapterInfo ?? {};
   return [vendor, architecture, model, description].filter(Boolean).join(" ") || "WebGPU";
@@ -123,7 +124,7 @@ $("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText($("report").value);
     $("copied").textContent = words.copied;
   } catch {
-    $("copied").textContent = words.selected; // no clipboard on http
+    $("copied").textContent = words.selected; // browsers have no clipboard on http
   }
 });
 
@@ -141,7 +142,7 @@ for (const id of ["x", "slider"]) {
   });
 }
 
-// Files that are chosen or dropped are tried one after another, as soon as LiteRT.js has started.
+// Chosen or dropped files wait for LiteRT.js to start, and then run one after another.
 const rows = [];
 const started = start("litert/wasm/");
 let trying = started.catch(() => {});
@@ -160,7 +161,7 @@ $("file").addEventListener("change", ({ target }) => own(target.files));
 $("drop").addEventListener("drop", ({ dataTransfer }) => own(dataTransfer.files));
 for (const [event, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
   $("drop").addEventListener(event, () => $("drop").classList.toggle("over", over));
-  document.addEventListener(event, (dragged) => dragged.preventDefault()); // or the page is left
+  document.addEventListener(event, (dragged) => dragged.preventDefault()); // keep the page open
 }
 
 let gpu;

@@ -1,4 +1,4 @@
-// The plot of the lesson's outputs over x.
+// Plot the lesson's outputs for each x.
 
 const SVG = "http://www.w3.org/2000/svg";
 const across = (x) => 56 + (x / 600) * 364;
@@ -11,7 +11,7 @@ function drawing(tag, attributes, content = []) {
   return made;
 }
 
-// Draw the line, the range of the training data, and for each series its points and its name.
+// Draw the true line, the range of the training data, and the points and the name of each series.
 export function plot(svg, real, series) {
   const line = (x1, y1, x2, y2, name) => drawing("line", { x1, y1, x2, y2, class: name });
   const text = (x, y, anchor, content) => drawing("text", { x, y, "text-anchor": anchor }, content);
@@ -38,7 +38,7 @@ export function plot(svg, real, series) {
   svg.append(...parts);
 }
 
-// Move the mark to the present x.
+// Move the mark to the current x.
 export function mark(svg, x) {
   const at = Math.min(Math.max(x, 0), 600);
   svg.querySelector(".now")?.setAttribute("transform", `translate(${across(at)} 0)`);

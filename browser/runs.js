@@ -1,10 +1,10 @@
-// How does a file run here? Compiled for the CPU or the GPU, run, and timed.
+// Compile a file for the CPU or the GPU, run it, and time it.
 import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 export const ACCELERATORS = ["wasm", "webgpu"];
 
-// The runtime's C++ code writes to the console as errors: notes, which are none, and while it compiles
-// a file, why the GPU cannot run it.
+// LiteRT's C++ code writes everything to the console as an error. Its notes are not errors, so they
+// become debug messages. While it compiles a file, its messages tell why the GPU cannot run the file.
 let refusals = null;
 let keepsState = false;
 const report = console.error.bind(console);
@@ -16,14 +16,15 @@ console.error = (...said) => {
 };
 
 let last = Promise.resolve();
-// Do one thing after another: nothing else may run while something is timed.
+// Run tasks one after another, because nothing else may run while a file is timed.
 export function inTurn(task) {
   const done = last.then(task);
   last = done.catch(() => {});
   return done;
 }
 
-// Start LiteRT.js; return the GPU, if the browser has one, and what becomes of it.
+// Start LiteRT.js. Return { device, lost, gone }: the GPU if the browser has one, why it was lost (or
+// null), and a promise that is rejected when it is lost.
 export async function start(directory) {
   await loadLiteRt(directory);
   const device = getWebGpuDevice();
@@ -36,7 +37,8 @@ export async function start(directory) {
   return gpu;
 }
 
-// Compile a file. Where the GPU lacks an operation, LiteRT.js would use the CPU without a word.
+// Return the compiled model of a file. It throws if the GPU lacks an operation, because LiteRT.js would
+// silently use the CPU.
 export async function compile(bytes, accelerator, gpu) {
   if (accelerator === "webgpu" && gpu.lost) throw new Error(gpu.lost);
   const options = { accelerator, gpuOptions: { precision: "fp32" } };
@@ -55,18 +57,18 @@ export async function compile(bytes, accelerator, gpu) {
   const used = model.options.accelerator === accelerator && model.isFullyAccelerated;
   if (accelerator === "webgpu" && !used) {
     model.delete();
-    throw new Error(why ?? "the GPU lacks one of its operations");
+    throw new Error(why ?? "the GPU lacks an operation of this file");
   }
   return {
     takes: model.getInputDetails(),
     gives: model.getOutputDetails(),
     delete: () => model.delete(),
-    // Run it on { values, shape } by name; return typed arrays by name.
+    // Run the model on { values, shape } by name, and return typed arrays by name.
     run: (inputs) => orLost(run(model, inputs), accelerator, gpu),
   };
 }
 
-// Wait for what a GPU does, but no longer than there is one.
+// Wait for a task of the GPU, or until the GPU is lost.
 const orLost = (promise, accelerator, gpu) =>
   accelerator === "webgpu" ? Promise.race([promise, gpu.gone]) : promise;
 
@@ -83,8 +85,9 @@ async function run(model, inputs) {
 }
 
 // Return the median time of one run in milliseconds. Browsers round the clock, so each measurement
-// takes as many runs as fill five milliseconds, for a quarter of a second or eleven times. They also
-// compile better what has run for a while, so some runs come first that are not measured.
+// repeats the run until it takes five milliseconds. There are at least 11 measurements, and up to 200
+// within a quarter of a second. Browsers optimize code that has run for a while, so the first 0.3
+// seconds are not measured.
 export async function timeOf(model, inputs) {
   const times = [];
   let runs = 1;
@@ -102,8 +105,9 @@ export async function timeOf(model, inputs) {
   return times.sort((a, b) => a - b)[times.length >> 1];
 }
 
-// Return inputs that are the same random numbers each time: a linear congruential generator with the
-// constants of Numerical Recipes. Integers may count words or classes, so they are 0 or 1.
+// Return random inputs, the same ones each time. They come from a linear congruential generator with
+// the constants of Numerical Recipes. Integer inputs are 0 or 1, which are valid in any list of words or
+// classes.
 export function randomInputs(takes) {
   const kinds = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
   const inputs = {};

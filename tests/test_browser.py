@@ -243,7 +243,7 @@ def test_a_gpu_that_rounds_to_16_bits_is_found_out(visit, site):
 
 def test_a_browser_without_webgpu(visit):
     page = visit(before="delete Navigator.prototype.gpu;")
-    assert "offers no WebGPU" in page.locator("#gpu").inner_text()
+    assert "has no WebGPU" in page.locator("#gpu").inner_text()
     assert marks(page, ["wasm"]) == {pair: "true" for pair in PAIRS if pair[1] == "wasm"}
     for variant in RUN:
         lone = cell(page, variant, "webgpu")
@@ -374,7 +374,7 @@ def test_an_own_file_without_a_record(visit, convolution):
         assert float(pair.inner_text()) == pytest.approx(expected.ravel()[0], rel=1e-4)
     assert re.search(r"differ by at most [\d.e-]+% of the largest output", shown.inner_text())
     assert re.search(r"input\s+\S+\s+float32 \[1, 16, 16, 3\]", shown.inner_text())
-    assert "no record of a check came with the file" in shown.inner_text()
+    assert "the file came without the record of its check" in shown.inner_text()
     assert "| net.tflite | wasm | no check | " in page.input_value("#report")
 
 
@@ -400,7 +400,7 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     (tmp_path / "other.tflite").write_bytes(content[:-4] + bytes(4))
     shown = own(page, tmp_path / "other.tflite", record)
     api.expect(shown).to_contain_text("model.check.json has no entry for other.tflite.")
-    alone = "is a record of a check: choose its .tflite file together with it."
+    alone = "is the record of a check. Choose the .tflite file together with it."
     api.expect(own(page, record)).to_contain_text(f"model.check.json {alone}")
     (tmp_path / "bad.json").write_text("{}")
     shutil.copy(file, tmp_path / "model (1).tflite")  # as browsers name a second download
@@ -415,8 +415,8 @@ def test_records_that_cannot_be_used(visit, site, tmp_path):
     page, file = visit(), site / "build/browser/model.tflite"
     whole = record_of(site / "build/browser/model.check.json")
     old = {key: part for key, part in whole.items() if key != "format"}
-    none = "is no record of a check: choose NAME.check.json."
-    version = "is a record of another version: convert the model again: python -m litecheck convert"
+    none = "is not the record of a check. Choose NAME.check.json."
+    version = "is a record of another version. Convert the model again: python -m litecheck convert"
     for name, content, phrase in [
         ("empty.json", {}, none),
         ("null.json", None, none),
@@ -438,7 +438,7 @@ def test_the_page_of_a_record_of_another_version(visit, site, tmp_path):
     (tmp_path / "later.json").write_text(json.dumps(whole | {"format": 2}), encoding="utf-8")
     routes = [("**/model.check.json", tmp_path / "later.json")]
     page = visit(routes=routes, status="The model cannot be shown: ")
-    version = "its record of the check is of another version: convert the model again"
+    version = "the record of its check is of another version. Convert the model again"
     api.expect(page.locator("#status")).to_contain_text(version)
     assert page.locator("#variants li").count() == 0
 
@@ -494,7 +494,7 @@ def test_a_port_in_use_is_an_error_with_a_way_out(serve, address):
     process = serve(port=address.split(":")[2].strip("/"))
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert re.fullmatch(r"cannot serve on .*: PORT=\d+ make browser\n", errors)
+    assert re.fullmatch(r"cannot serve on .*\. Try another port: PORT=\d+ make browser\n", errors)
 
 
 def test_phones_get_a_qr_code(serve):
@@ -522,5 +522,5 @@ def test_a_port_that_is_none():
         )
         assert process.returncode == 1
         assert process.stderr == (
-            f"PORT={port} is no number from 0 to 65535. Try: PORT=8001 make browser\n"
+            f"PORT={port} is not a number from 0 to 65535. Try: PORT=8001 make browser\n"
         )

@@ -415,7 +415,7 @@ def test_the_page_takes_and_refuses_the_same_records(device):
     for name in ["whole", "more"]:
         assert found.pop(name) == "full integer: inputs,outputs,tolerance,others"
     for name, message in found.items():
-        other = "of another version: convert the model again" in message
+        other = "of another version. Convert the model again" in message
         assert other == name.startswith("version "), message
         assert "full integer" not in message
 
