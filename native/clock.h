@@ -1,4 +1,4 @@
-// How long does one run take?
+// Measure how long one run takes.
 
 #ifndef CLOCK_H
 #define CLOCK_H
@@ -21,8 +21,8 @@ static int by_size(const void *a, const void *b) {
   return (difference > 0) - (difference < 0);
 }
 
-// Return the median time in seconds of at most a hundred runs, within a twentieth of a second if
-// three of them fit into it, and store how many they were.
+// Return the median time of a run in seconds, and store the number of runs in count. There are at least
+// 3 and at most 100 runs, and no new one starts after 0.05 seconds.
 static double time_of(LiteRtStatus (*run)(void), int *count) {
   double seconds[MOST_RUNS], end = seconds_now() + 0.05;
   for (*count = 0; *count < 3 || (*count < MOST_RUNS && seconds_now() < end); ++*count) {

@@ -1,10 +1,11 @@
-// 4. Deploy the model, in C: the steps of 04_deploy_tflite.py, with the same library.
+// 4. Deploy the model, in C. The steps and the library are those of 04_deploy_tflite.py.
 //
 //   deploy MODEL.tflite [VALUE ...]
 //
-// The values fill the inputs in order, the last one repeated; without values all are 1.
+// Values fill the inputs in printed order. The last value is repeated. The default is 1.
 
 #define _POSIX_C_SOURCE 200809L
+#define ARGUMENTS "MODEL.tflite [VALUE ...]"
 #include "clock.h"
 #include "failure.h"
 #include "litert.h"
@@ -21,13 +22,13 @@ typedef struct {
   LiteRtTensor handle;
   const char *name;
   const Dtype *dtype;
-  LiteRtRankedTensorType type;               // with the sizes of this run
-  LiteRtLayout signature;                    // with -1 for a size that varies
-  LiteRtQuantizationPerTensor quantization;  // its scale is 0 if the tensor is not quantized
-  size_t count;                              // of its numbers
+  LiteRtRankedTensorType type;               // with the sizes in this run
+  LiteRtLayout signature;                    // with -1 for each variable size
+  LiteRtQuantizationPerTensor quantization;  // the scale is 0 if the tensor is not quantized
+  size_t count;                              // how many numbers it has
 } Tensor;
 
-static void *content = MAP_FAILED;  // the file's
+static void *content = MAP_FAILED;  // of the file
 static size_t content_bytes;
 static LiteRtEnvironment environment;
 static LiteRtModel model;
@@ -76,7 +77,7 @@ static LiteRtStatus run(void) {
 int main(int argc, char **argv) {
   const char *path = begin(argc, argv);
 
-  // Load the model. It is mapped here, for LiteRT checks little in a file that it opens itself.
+  // Load the model. We map the file, because LiteRT checks less if it opens the file itself.
   int file = open(path, O_RDONLY);
   struct stat status;
   if (file < 0 || fstat(file, &status)) fail("%s. Name a .tflite file", strerror(errno));
@@ -88,20 +89,20 @@ int main(int argc, char **argv) {
   check(LiteRtCreateEnvironment(1, &cpu_only, &environment));
   if (content == MAP_FAILED ||
       LiteRtCreateModelFromBuffer(environment, content, content_bytes, &model))
-    fail("damaged, no .tflite file, or too odd for LiteRT's C API, as LSTM without --loops."
-         " Try python -m litecheck run");
+    fail("LiteRT's C API cannot load this file. It may be damaged, no .tflite file, or an LSTM"
+         " that was converted without --loops. Try python -m litecheck run");
   check(LiteRtCreateOptions(&options));
   check(LiteRtSetOptionsHardwareAccelerators(options, kLiteRtHwAcceleratorCpu));
   check(LiteRtCreateCompiledModel(environment, model, options, &compiled));
   fprintf(report, "model  %s\n", path);
 
-  // What the model takes and gives, by the names of the signature. A size that varies is 1.
+  // Print the inputs and outputs, with the names in the signature. A variable size is set to 1.
   LiteRtSignature signature;
   check(LiteRtGetModelSignature(model, 0, &signature));
   check(LiteRtGetNumSignatureInputs(signature, &inputs));
   check(LiteRtGetNumSignatureOutputs(signature, &outputs));
   if (inputs > MOST_TENSORS || outputs > MOST_TENSORS - inputs)
-    fail("%zu inputs and %zu outputs are too many. Raise MOST_TENSORS", inputs, outputs);
+    fail("%zu inputs and %zu outputs are too many. Raise MOST_TENSORS in deploy.c", inputs, outputs);
   for (size_t i = 0; i < inputs + outputs; i++) {
     Tensor *tensor = &tensors[i];
     LiteRtLayout *layout = &tensor->type.layout;
@@ -121,7 +122,8 @@ int main(int argc, char **argv) {
       fail("%.60s holds text or a rare dtype. Use python -m litecheck run FILE --input INPUT",
            tensor->name);
     if (layout->rank > LITERT_TENSOR_MAX_RANK)
-      fail("%.60s has more than %d sizes. Is the file whole?", tensor->name, LITERT_TENSOR_MAX_RANK);
+      fail("%.60s has more than %d dimensions. The file may be damaged", tensor->name,
+           LITERT_TENSOR_MAX_RANK);
     check(LiteRtGetQuantizationTypeId(tensor->handle, &kind));
     if (kind == kLiteRtQuantizationPerTensor && tensor->dtype->whole && tensor->dtype->bytes < 8)
       check(LiteRtGetPerTensorQuantization(tensor->handle, &tensor->quantization));
@@ -146,7 +148,8 @@ int main(int argc, char **argv) {
     fputs("\n", report);
   }
 
-  // Allocate the memory of each. Outputs may be one tensor, or even an input: they share it.
+  // Allocate the buffers. Two outputs may be the same tensor, and an output may be an input. Such
+  // names share one buffer.
   for (size_t i = 0; i < inputs + outputs; i++) {
     size_t bytes, room, first = 0;
     while (tensors[first].handle != tensors[i].handle) first++;
@@ -163,11 +166,11 @@ int main(int argc, char **argv) {
     }
     check(LiteRtGetTensorBufferPackedSize(buffers[i], &bytes));
     check(LiteRtGetTensorBufferSize(buffers[i], &room));
-    if (bytes > room) fail("%.60s does not fit its memory. Is the file whole?", tensors[i].name);
+    if (bytes > room) fail("%.60s does not fit its memory. The file may be damaged", tensors[i].name);
     tensors[i].count = bytes / tensors[i].dtype->bytes;
   }
 
-  // Prepare the input. A quantized tensor stores integers that stand for real numbers.
+  // Prepare the input. A quantized tensor stores integers, which represent real numbers.
   long double value = 1;
   int next = 2;
   for (size_t i = 0; i < inputs; i++) {
@@ -177,7 +180,7 @@ int main(int argc, char **argv) {
     check(LiteRtLockTensorBuffer(buffers[i], &data, kLiteRtTensorBufferLockModeWrite));
     for (size_t j = 0; j < tensor->count; j++) {
       if (next < argc && !parse(argv[next++], &value))
-        fail("'%.60s' is no number. Give numbers, such as 150", argv[next - 1]);
+        fail("'%.60s' is not a number. Give numbers, such as 150", argv[next - 1]);
       long double q = quantized ? quantize(tensor->dtype, tensor->quantization, value) : value;
       if (!store(tensor->dtype, data, j, q))
         fail("%.60s is %s and cannot hold %.9Lg. Give another value", tensor->name,
@@ -186,7 +189,7 @@ int main(int argc, char **argv) {
     check(LiteRtUnlockTensorBuffer(buffers[i]));
     print_numbers("input ", i);
   }
-  if (next < argc) fail("%d values are %d too many. Give fewer", argc - 2, argc - next);
+  if (next < argc) fail("too many values: %d given, but the inputs take %d", argc - 2, next - 2);
 
   // Run and read the output
   check(run());
@@ -195,7 +198,7 @@ int main(int argc, char **argv) {
     fail("the size of an output depends on the input. Use python -m litecheck run");
   for (size_t i = inputs; i < inputs + outputs; i++) print_numbers("output", i);
 
-  // How long does it take? The first run is left out, and of the others the median counts.
+  // Print the median time of one run. The first run, above, is not timed, because caches are cold.
   int count;
   double seconds = time_of(run, &count);
   fprintf(report, "one run takes %.1f us, the median of %d\n", 1e6 * seconds, count);

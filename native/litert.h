@@ -1,5 +1,5 @@
-// The part of LiteRT's C API that deploy.c uses, of version 2.3, whose wheel brings the library
-// and no header. Source: litert/c/*.h in github.com/google-ai-edge/LiteRT, Apache License 2.0.
+// The part of LiteRT's C API (version 2.3) that deploy.c uses. LiteRT's wheel contains the library, but
+// no headers. Source: litert/c/*.h in github.com/google-ai-edge/LiteRT, Apache License 2.0.
 
 #ifndef LITERT_H
 #define LITERT_H
@@ -8,10 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Every function returns 0 if it succeeded; those that destroy return nothing.
+// A function returns 0 if it succeeds. A function that destroys something returns nothing.
 typedef int LiteRtStatus;
 
-// Handles of objects that the library holds.
+// Handles of objects that the library owns.
 typedef struct LiteRtEnvironmentT *LiteRtEnvironment;
 typedef struct LiteRtModelT *LiteRtModel;
 typedef struct LiteRtSignatureT *LiteRtSignature;
@@ -21,7 +21,7 @@ typedef struct LiteRtCompiledModelT *LiteRtCompiledModel;
 typedef struct LiteRtTensorBufferT *LiteRtTensorBuffer;
 typedef struct LiteRtTensorBufferRequirementsT *LiteRtTensorBufferRequirements;
 
-// litert_environment.h: what all models share. An option is a tag and a value of some type.
+// litert_environment.h: the environment, which all models share. An option is a tag and a value.
 enum { kLiteRtEnvOptionTagAutoRegisterAccelerators = 24 };
 enum { kLiteRtAnyTypeInt = 2 };
 enum { kLiteRtHwAcceleratorCpu = 1 };
@@ -29,13 +29,13 @@ typedef struct {
   int tag;
   struct {
     int type;
-    int64_t int_value;  // in LiteRT a union of this, a double and a pointer
+    int64_t int_value;  // LiteRT has a union of this, a double and a pointer here
   } value;
 } LiteRtEnvOption;
 LiteRtStatus LiteRtCreateEnvironment(int count, const LiteRtEnvOption *, LiteRtEnvironment *);
 void LiteRtDestroyEnvironment(LiteRtEnvironment);
 
-// litert_model.h: the file. One without a signature gets a default one.
+// litert_model.h: the model in a file. LiteRT adds a default signature to a file without one.
 enum {
   kLiteRtElementTypeFloat32 = 1,
   kLiteRtElementTypeInt32 = 2,
@@ -55,7 +55,7 @@ enum { LITERT_TENSOR_MAX_RANK = 8 };
 typedef struct {
   unsigned int rank : 7;
   unsigned int has_strides : 1;
-  int32_t dimensions[LITERT_TENSOR_MAX_RANK];  // a size that varies is negative
+  int32_t dimensions[LITERT_TENSOR_MAX_RANK];  // a variable size is negative
   uint32_t strides[LITERT_TENSOR_MAX_RANK];
 } LiteRtLayout;
 typedef struct {
@@ -80,7 +80,7 @@ LiteRtStatus LiteRtGetRankedTensorType(LiteRtTensor, LiteRtRankedTensorType *);
 LiteRtStatus LiteRtGetQuantizationTypeId(LiteRtTensor, int *);
 LiteRtStatus LiteRtGetPerTensorQuantization(LiteRtTensor, LiteRtQuantizationPerTensor *);
 
-// litert_options.h and litert_compiled_model.h: the model, ready to run on some hardware.
+// litert_options.h and litert_compiled_model.h: the model, compiled for the CPU, GPU or NPU.
 LiteRtStatus LiteRtCreateOptions(LiteRtOptions *);
 LiteRtStatus LiteRtSetOptionsHardwareAccelerators(LiteRtOptions, int accelerators);
 void LiteRtDestroyOptions(LiteRtOptions);
@@ -101,13 +101,13 @@ LiteRtStatus LiteRtGetCompiledModelOutputBufferRequirements(LiteRtCompiledModel,
 LiteRtStatus LiteRtRunCompiledModel(LiteRtCompiledModel, size_t signature, size_t inputs,
                                     LiteRtTensorBuffer *, size_t outputs, LiteRtTensorBuffer *);
 
-// litert_tensor_buffer.h: the memory of an input or an output; it is locked while we touch it.
+// litert_tensor_buffer.h: the memory of an input or output. Lock it to read or write it.
 enum { kLiteRtTensorBufferLockModeRead = 0, kLiteRtTensorBufferLockModeWrite = 1 };
 LiteRtStatus LiteRtCreateManagedTensorBufferFromRequirements(LiteRtEnvironment,
                                                              const LiteRtRankedTensorType *,
                                                              LiteRtTensorBufferRequirements,
                                                              LiteRtTensorBuffer *);
-LiteRtStatus LiteRtDuplicateTensorBuffer(LiteRtTensorBuffer);  // one more to destroy it
+LiteRtStatus LiteRtDuplicateTensorBuffer(LiteRtTensorBuffer);  // it must then be destroyed once more
 void LiteRtDestroyTensorBuffer(LiteRtTensorBuffer);
 LiteRtStatus LiteRtGetTensorBufferSize(LiteRtTensorBuffer, size_t *bytes);
 LiteRtStatus LiteRtGetTensorBufferPackedSize(LiteRtTensorBuffer, size_t *bytes);

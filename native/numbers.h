@@ -1,4 +1,4 @@
-// What the bytes of a tensor mean: numbers of its dtype, and the real numbers that they stand for.
+// Read and write the numbers in a tensor: as its dtype stores them, and as real numbers.
 
 #ifndef NUMBERS_H
 #define NUMBERS_H
@@ -12,8 +12,8 @@ typedef struct {
   int type;
   const char *name;
   size_t bytes;
-  bool whole;       // it holds no fractions
-  double low, end;  // a whole number is at least low and less than end, others closer to 0 than end
+  bool whole;       // it holds integers only
+  double low, end;  // integers: low <= number < end; floating-point numbers: |number| < end
 } Dtype;
 
 static const Dtype DTYPES[] = {
@@ -31,21 +31,21 @@ static const Dtype DTYPES[] = {
     {kLiteRtElementTypeBool, "bool", 1, true, 0, 2},
 };
 
-// Return the dtype of LiteRT's number for it, or NULL for texts and what is not above.
+// Return the Dtype for LiteRT's number of a dtype, or NULL if the table above does not have it.
 static const Dtype *find_dtype(int type) {
   for (size_t i = 0; i < sizeof DTYPES / sizeof *DTYPES; i++)
     if (DTYPES[i].type == type) return &DTYPES[i];
   return NULL;
 }
 
-// Read a number from a text; return whether that is all it holds.
+// Read a number from a text. Return whether the whole text is one finite number.
 static bool parse(const char *text, long double *number) {
   char *rest;
   *number = strtold(text, &rest);
   return rest != text && !*rest && isfinite(*number);
 }
 
-// C11 has no float16: a sign, five bits of exponent, ten of the fraction.
+// C11 has no float16. It has a sign bit, 5 bits of exponent and 10 bits of fraction.
 static double from_float16(uint16_t bits) {
   int exponent = bits >> 10 & 31, fraction = bits & 1023;
   double size = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
@@ -54,12 +54,12 @@ static double from_float16(uint16_t bits) {
 }
 
 static uint16_t to_float16(double number) {
-  int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the steps stay 2^-24
+  int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the step is always 2^-24
   int steps = (int)rint(ldexp(fabs(number), 10 - exponent));
   return (uint16_t)((signbit(number) ? 1 : 0) << 15 | (((exponent + 14) << 10) + steps));
 }
 
-// Return the i-th number as it is stored. A long double holds each int64 exactly.
+// Return the i-th number as it is stored. A long double holds every int64 exactly.
 static long double stored(const Dtype *dtype, const void *data, size_t i) {
   switch (dtype->type) {
     case kLiteRtElementTypeFloat32: return ((const float *)data)[i];
@@ -76,7 +76,7 @@ static long double stored(const Dtype *dtype, const void *data, size_t i) {
   }
 }
 
-// Store the i-th number if the dtype holds it; return whether it does.
+// Store the i-th number if the dtype can hold it. Return whether it can.
 static bool store(const Dtype *dtype, void *data, size_t i, long double number) {
   if (dtype->whole) {
     if (number < dtype->low || number >= dtype->end || number != rintl(number)) return false;
@@ -99,12 +99,14 @@ static bool store(const Dtype *dtype, void *data, size_t i, long double number) 
   return true;
 }
 
-// real = scale * (q - zero point); what is outside the range of the dtype is clipped.
+// Return the integer q of a real number, where real = scale * (q - zero point). q is clipped to the
+// range of the dtype.
 static long double quantize(const Dtype *dtype, LiteRtQuantizationPerTensor by, long double real) {
   double q = rint((double)real / by.scale) + (double)by.zero_point;
   return fmax(dtype->low, fmin(dtype->end - 1, q));
 }
 
+// Return the real number of an integer q, rounded to float32.
 static long double dequantize(LiteRtQuantizationPerTensor by, long double q) {
   return (float)(by.scale * ((double)q - (double)by.zero_point));
 }

@@ -119,3 +119,5 @@ def test_the_program_in_c(files, ending):
         app, _ = apps.image(PAGE, files, f"digits.{ending}", f"digits/{name}/1.png")
         word, share = app.split()
         assert process.stdout.decode() == f"class {NAMES.index(word)} {share}\n"
+    process = subprocess.run([build / "digit"], capture_output=True)
+    assert process.stderr.decode() == "usage: digit MODEL.tflite\n"

@@ -283,8 +283,8 @@ def assert_one_line(process, *phrases):
         assert phrase in lines[0]
 
 
-NO_FILE = "damaged, no .tflite file, or too odd for LiteRT's C API, as LSTM without --loops."
-NO_FILE += " Try python -m litecheck run"
+NO_FILE = "LiteRT's C API cannot load this file. It may be damaged, no .tflite file, or an LSTM that"
+NO_FILE += " was converted without --loops. Try python -m litecheck run"
 
 
 def test_files_that_are_none(program, pipeline, tmp_path):
@@ -316,16 +316,16 @@ def test_a_file_that_cannot_be_read(program, tmp_path):
 @pytest.mark.parametrize(
     ("values", "phrase"),
     [
-        (["abc"], "'abc' is no number. Give numbers, such as 150"),
-        (["nan"], "'nan' is no number"),
-        (["inf"], "'inf' is no number"),
-        (["1e9999"], "'1e9999' is no number"),
-        (["12x"], "'12x' is no number"),
-        ([""], "'' is no number"),
-        (["\n\x1b[31m"], "'  [31m' is no number"),
-        (["x" * 100_000], "is no number. Give numbers"),
+        (["abc"], "'abc' is not a number. Give numbers, such as 150"),
+        (["nan"], "'nan' is not a number"),
+        (["inf"], "'inf' is not a number"),
+        (["1e9999"], "'1e9999' is not a number"),
+        (["12x"], "'12x' is not a number"),
+        ([""], "'' is not a number"),
+        (["\n\x1b[31m"], "'  [31m' is not a number"),
+        (["x" * 100_000], "is not a number. Give numbers"),
         (["1e39"], "x is float32 and cannot hold 1e+39. Give another value"),
-        (["1", "2", "3"], "3 values are 2 too many. Give fewer"),
+        (["1", "2", "3"], "too many values: 3 given, but the inputs take 1"),
     ],
 )
 def test_values_that_are_none(program, pipeline, values, phrase):
@@ -349,7 +349,8 @@ def test_values_that_are_none(program, pipeline, values, phrase):
     ],
 )
 def test_values_that_do_not_fit(program, networks, name, value):
-    phrase = "1 values are 1 too many" if name == "no input" else "Give another value"
+    too_many = "too many values: 1 given, but the inputs take 0"
+    phrase = too_many if name == "no input" else "Give another value"
     assert_one_line(deploy(program, networks(name), value), str(networks(name)), phrase)
 
 
@@ -370,7 +371,7 @@ REFUSED = {
     "an index out of bounds": (
         lambda: converted(lambda x: tf.gather(tf.constant([1.0, 2.0]), x), spec([3], tf.int32)),
         [2],
-        "gather index out of bounds. Are file and values right?",
+        "gather index out of bounds. Check the file and the values",
     ),
     "a division by zero": (
         lambda: converted(lambda a, b: a // b, spec([1], tf.int32), spec([1], tf.int32)),

@@ -236,7 +236,7 @@ MESSAGES = [
     "it is slow here",
     "has an operation of its own",
     "it keeps a state, as LSTM in one operation does",
-    "too odd for LiteRT's C API",
+    "LiteRT's C API cannot load this file",
     "It was random",
     "has an input with a variable batch size",
     "lacks an array named",
