@@ -1,8 +1,8 @@
-"""Which variants of a model run on a microcontroller? Each on tflite-micro, one as a C array.
+"""Run each variant of a model with tflite-micro, and write the smallest that runs as a C array.
 
-tflite-micro is the interpreter for boards without an operating system. It allocates nothing: all
-tensors are in one block of memory, the arena, whose size the program gives. Here it runs on this
-computer, from the same C++ code.
+tflite-micro is the interpreter for boards without an operating system. It allocates no memory: all
+tensors are in one block, the arena, whose size the program chooses. Here the same C++ code runs on
+this computer.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from litecheck import artifacts, script
 
 script.start(program="microcontroller/run.py", install="-r microcontroller/requirements.txt")
 parser = argparse.ArgumentParser(
-    description="Run the variants of a model with tflite-micro, and write one as a C array."
+    description="Run each variant of a model with tflite-micro, and write one as a C array."
 )
 parser.add_argument(
     "model",
@@ -34,20 +34,20 @@ from tflite_micro.python.tflite_micro import runtime
 
 from litecheck import inside, litert, record, samples, verdict
 
-ARENA = 64 * 2**20  # bytes: more than any board has; what was used of it is reported
+ARENA = 64 * 2**20  # bytes, more than any board has; the table reports how much is used
 
 
 def outputs_of(content, runs, inputs, outputs):
-    """Run a `.tflite` file with tflite-micro, which then writes to stderr what memory it used.
+    """Return the outputs of a `.tflite` file on tflite-micro, and print its memory use to stderr.
 
     Args:
         content: the file's bytes.
-        runs: the inputs of each run: dicts from names to arrays of real numbers.
+        runs: the inputs of each run, as dicts from names to arrays of real numbers.
         inputs: the details of the input tensors by name, in the file's order.
-        outputs: those of the output tensors.
+        outputs: the details of the output tensors, likewise.
 
     Returns:
-        The outputs of each run by name, in real numbers.
+        The outputs of each run, as dicts from names to arrays of real numbers.
 
     Raises:
         RuntimeError: tflite-micro refuses the file.
@@ -72,12 +72,12 @@ def outputs_of(content, runs, inputs, outputs):
 
 
 def on_micro(*arguments):
-    """Return the `outputs_of` a file on tflite-micro, and the bytes of the arena that it used.
+    """Return the result of `outputs_of(*arguments)`, and the bytes of the arena that were used.
 
-    It runs in a process of its own, since it aborts on some files.
+    tflite-micro runs in a process of its own, because it aborts on some files.
 
     Raises:
-        Failure: tflite-micro refuses the file, in its own words.
+        Failure: tflite-micro refuses the file. The message is tflite-micro's.
     """
     with tempfile.TemporaryFile() as file:
         redirect = os.dup2, (file.fileno(), 2)
@@ -86,22 +86,22 @@ def on_micro(*arguments):
         file.seek(0)
         said = file.read().decode(errors="replace").strip()
     if error:
-        reason = said.splitlines()[0] if said else "tflite-micro aborts, and says nothing"
+        reason = said.splitlines()[0] if said else "tflite-micro aborts without a message"
         reason = reason.removeprefix("tensorflow/lite/micro/").partition(" ||")
         raise script.Failure(reason[0] + (" …" if reason[1] else "")) from error
     return future.result(), int(re.search(r"allocation total (\d+) bytes", said)[1])
 
 
 def described(kind, name, tensor):
-    """Return a comment in C about an input or output tensor."""
+    """Return a C comment that describes an input or output tensor."""
     shape, dtype = tensor["shape"].tolist(), np.dtype(tensor["dtype"]).name
     scale, zero_point = tensor["quantization"]
-    numbers = f"scale {scale:.9g}, zero point {zero_point}" if scale else "real numbers as they are"
-    return f"// {kind} {name}: {dtype} {shape}, {numbers}"
+    meaning = f"scale {scale:.9g}, zero point {zero_point}" if scale else "not quantized"
+    return f"// {kind} {name}: {dtype} {shape}, {meaning}"
 
 
 def in_c(name, values):
-    """Return an array in C: float32 to the last bit, integers, or truth values."""
+    """Return the definition of a C array. Its values are exactly those of a NumPy array."""
     dtype = {"float32": "float", "bool": "bool"}.get(values.dtype.name, f"{values.dtype.name}_t")
     if dtype == "float":
         numbers = [f"{value!s}f".replace("inff", "INFINITY") for value in values.ravel()]
@@ -112,11 +112,11 @@ def in_c(name, values):
 
 
 def between(expected, tolerance, tensor):
-    """Return the lowest and the highest outputs that a board may have, as its tensor stores them.
+    """Return the lowest and the highest outputs that agree, in the dtype of the output tensor.
 
     Args:
         expected: the expected outputs, in real numbers.
-        tolerance: how far a device's may be from them.
+        tolerance: how far the outputs of a device may be from the expected ones.
         tensor: the details of the output tensor.
     """
     lowest, highest = (expected.astype(np.float64) + side * tolerance for side in (-1, 1))
@@ -129,13 +129,13 @@ def between(expected, tolerance, tensor):
 
 
 def self_test(name, recorded, inputs, outputs):
-    """Return a record's first run in C, with which a board tests itself.
+    """Return a record's first run as C arrays, so that a board can test itself.
 
     Args:
-        name: what the arrays are named after.
+        name: the beginning of the arrays' names.
         recorded: a `record.Recorded`.
         inputs: the details of the input tensors by name, in the file's order.
-        outputs: those of the output tensors.
+        outputs: the details of the output tensors, likewise.
     """
     parts = []
     for kind, tensors in [("input", inputs), ("output", outputs)]:
@@ -150,33 +150,33 @@ def self_test(name, recorded, inputs, outputs):
             ends = zip(("lowest", "highest"), between(expected, tolerance, tensor), strict=True)
             parts += [in_c(f"{stem}_{end}", values) for end, values in ends]
     return f"""
-// For a test at start-up: give ..._input to the model. Each number of its output must be from
-// that of ..._lowest to that of ..._highest, or this board returns other outputs than the
-// trained model, whose output is ..._expected, in real numbers.
+// For a test at start-up. Run the model on ..._input. Each number of its output must be between the
+// numbers in ..._lowest and ..._highest. Otherwise this board returns other outputs than the
+// trained model. The trained model's output is ..._expected, in real numbers.
 {chr(10).join(parts)}
 """
 
 
 def header(name, file, content, arena, tensors, test):
-    """Return a C header with a file as an array, for a board's project.
+    """Return a C header that contains a file as an array, for a board's project.
 
     Args:
-        name: what the array is named after.
-        file: the file's name, for the comment.
-        content: its bytes.
-        arena: the bytes of memory that it used.
-        tensors: comments about its inputs and outputs.
-        test: what `self_test` returned, or "".
+        name: the name of the array.
+        file: the name of the file, for the comment.
+        content: the bytes of the file.
+        arena: how many bytes of the arena were used.
+        tensors: comments about the inputs and outputs.
+        test: the result of `self_test`, or "".
     """
     rows = [content[start : start + 12] for start in range(0, len(content), 12)]
     array = "\n".join("  " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)
     comments = "\n".join(tensors)
-    return f"""// {file} as a C array: made by `make microcontroller`.
+    return f"""// {file} as a C array, generated by `make microcontroller`.
 //
 {comments}
 //
-// {name}_arena is what tflite-micro used on a computer with 64-bit pointers; with 32-bit ones it
-// is less.
+// {name}_arena is how much memory tflite-micro used on a computer with 64-bit pointers. A board
+// with 32-bit pointers needs less.
 #ifndef {name.upper()}_H
 #define {name.upper()}_H
 
@@ -196,16 +196,16 @@ alignas(16) static const unsigned char {name}[{name}_length] = {{
 
 
 def runs_of(path, inputs, samples_file):
-    """Return runs for a file, of a hundred samples at most, or without samples a random one.
+    """Return the inputs of the runs for a file: up to 100 samples, or one random input.
 
     Args:
-        path: the `.tflite` file.
+        path: the path of the `.tflite` file.
         inputs: the details of its input tensors by name.
-        samples_file: a file of samples, or None.
+        samples_file: the path of a file of samples, or None for a random input.
     """
     if not samples_file:
         return [{name: litert.random_input(inputs[name], name) for name in inputs}]
-    takes = {  # one sample, where the batch varies
+    takes = {  # a variable batch size is 1: one sample in each run
         name: litert.takes(tensor)._replace(shape=tuple(tensor["shape"].tolist()))
         for name, tensor in inputs.items()
     }
@@ -215,7 +215,7 @@ def runs_of(path, inputs, samples_file):
 samples_file = samples.find(name, "samples")
 has_check = os.path.isfile(f"{name}{record.SUFFIX}")
 source = samples_file or ("the inputs of the check" if has_check else "random inputs")
-print(f"{name} on tflite-micro, beside LiteRT, on {source}")
+print(f"{name} on tflite-micro, compared with LiteRT on {source}")
 print("variant        runs   worst difference     agrees   RAM, bytes   flash, bytes")
 smallest, wrong = None, []
 for variant, (suffix, _) in artifacts.VARIANTS.items():
@@ -231,9 +231,10 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
     inputs, outputs = runner.inputs, runner.outputs
     recorded = record.read(path)
     differs = recorded and recorded.misfit(inputs, outputs)
-    alone = {end: tensor["shape"].tolist() for end, tensor in inputs.items()}  # it cannot resize
+    # tflite-micro cannot resize its inputs, so only runs of their present sizes can be compared.
+    alone = {end: tensor["shape"].tolist() for end, tensor in inputs.items()}
     recorded = recorded.only(alone) if recorded and not differs else None
-    first = recorded.inputs if recorded else []  # from the state that a model begins with
+    first = recorded.inputs if recorded else []  # before `runs`, in the model's initial state
     runs = runs_of(path, inputs, samples_file) if samples_file or not first else first
     try:
         results, arena = on_micro(content, [*first, *runs], inputs, outputs)
@@ -261,7 +262,7 @@ for variant, (suffix, _) in artifacts.VARIANTS.items():
         tensors = [described("input ", *pair) for pair in inputs.items()]
         tensors += [described("output", *pair) for pair in outputs.items()]
         if inside.parsed(content).states():
-            tensors.append("// It keeps a state: call Reset() of the interpreter before each run.")
+            tensors.append("// It keeps a state: call the interpreter's Reset() before each run.")
         smallest = path, content, arena, tensors, recorded, inputs, outputs
 
 if smallest:
@@ -269,7 +270,8 @@ if smallest:
     stem = os.path.basename(name)
     file = f"build/microcontroller/{stem}.h"
     array = re.sub(r"\W|^(?=\d)", "_", stem)
-    has_test = recorded and recorded.clear and not recorded.others[0]  # no candidates of a tie
+    # If a run has `others`, more outputs are right than those between two bounds.
+    has_test = recorded and recorded.clear and not recorded.others[0]
     test = self_test(array, recorded, inputs, outputs) if has_test else ""
     text = header(array, os.path.basename(path), content, arena, tensors, test)
     artifacts.write(file, text.encode())

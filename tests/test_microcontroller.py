@@ -53,7 +53,7 @@ def test_the_header_holds_the_file(lesson):
     assert bytes(int(byte, 16) for byte in re.findall("0x(..),", array)) == content
     assert f"my_model_length = {len(content)}," in header
     assert "alignas(16) static const unsigned char my_model[" in header
-    assert re.search(r"// input  \S+: float32 \[1, 1\], real numbers as they are", header)
+    assert re.search(r"// input  \S+: float32 \[1, 1\], not quantized", header)
 
 
 def arrays(header):
@@ -113,7 +113,7 @@ def test_the_scales_of_an_own_model(pipeline, tmp_path):
     shutil.copy(pipeline[0] / "saved_model/my_model.int8.tflite", tmp_path / "2nd-model.tflite")
     process = run(SCRIPT, "2nd-model", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert "beside LiteRT, on random inputs" in process.stdout
+    assert "compared with LiteRT on random inputs" in process.stdout
     assert "no check" in process.stdout
     header = (tmp_path / "build/microcontroller/2nd-model.h").read_text()
     assert "unsigned char _2nd_model[" in header
@@ -153,7 +153,7 @@ def test_an_lstm_in_one_operation(warm, tmp_path):
     (taken,) = tensors(tmp_path / "net.int8.tflite")[1].values()
     assert float(worst) <= 1.1 * taken["quantization"][0]
     header = (tmp_path / "build/microcontroller/net.h").read_text()
-    assert "// It keeps a state: call Reset() of the interpreter before each run." in header
+    assert "// It keeps a state: call the interpreter's Reset() before each run." in header
 
 
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):

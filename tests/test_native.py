@@ -283,8 +283,8 @@ def assert_one_line(process, *phrases):
         assert phrase in lines[0]
 
 
-NO_FILE = "LiteRT's C API cannot load this file. It may be damaged, no .tflite file, or an LSTM that"
-NO_FILE += " was converted without --loops. Try python -m litecheck run"
+NO_FILE = "LiteRT's C API cannot load this file. It may be damaged, no .tflite file, or an LSTM"
+NO_FILE += " that was converted without --loops. Try python -m litecheck run"
 
 
 def test_files_that_are_none(program, pipeline, tmp_path):
