@@ -1,15 +1,15 @@
-# make        set up .venv and run the five steps of the lesson, each if it is out of date
-# make browser    build and serve the page that runs files in a browser (HOST, PORT, MODEL, SAMPLES)
-# make microcontroller  run the files with tflite-micro, and write one as a C array (MODEL)
-# make native     build the program in C, and run the files with it: build/native/deploy FILE
-# make book       build the lesson as web pages in Korean and English, in build/book
-# make book-texts update docs/locale after a change of the chapters' texts
-# make notebooks  run the scripts as notebooks, in build/notebooks
-# make test   set up, then check the style and run the tests
-# make bench  measure the scripts against the lesson's code of 2021 (forty minutes)
-# make fuzz   check all sound models and all damaged files, not a few of them (ten minutes)
-# make clean  remove what the steps made
-# make help   print this list
+# make                  set up .venv, and run each of the lesson's five steps that is out of date
+# make browser          build and serve a page that runs files (HOST, PORT, MODEL, SAMPLES)
+# make microcontroller  run files with tflite-micro, and write one as a C array (MODEL)
+# make native           build the C program build/native/deploy, and run the lesson's files with it
+# make book             build the lesson as web pages in English and Korean, in build/book
+# make book-texts       update docs/locale after the text of a chapter has changed
+# make notebooks        run the scripts as notebooks, in build/notebooks
+# make test             set up, check the style and run the tests
+# make bench            compare the scripts' speed with the 2021 tutorial's (forty minutes)
+# make fuzz             test all models and damaged files instead of a few (ten minutes)
+# make clean            remove everything that the steps created
+# make help             print this list
 
 PYTHON ?= python3
 # The stamp names the Python version, so that another PYTHON gets a new environment.
@@ -19,11 +19,11 @@ installed := .venv/installed-$(version)
 tools := .venv/tools-$(version)
 modules := $(wildcard litecheck/*.py)
 extra := .venv/extra-$(version)
-# Versions that were tested together, so that every clone gets the same.
+# constraints.txt has versions that were tested together. Every clone gets the same versions.
 pip := .venv/bin/pip install --disable-pip-version-check -c constraints.txt
-# LiteRT.js has a build for browsers with relaxed SIMD and one for others.
+# LiteRT.js has one build for browsers with relaxed SIMD, and one for other browsers.
 builds := litert_wasm_internal litert_wasm_compat_internal
-# A program's own directory, in its list of where libraries lie
+# A program's own directory, in the list of directories where it looks for libraries
 beside := $(if $(filter Darwin,$(shell uname -s)),@loader_path,$$ORIGIN)
 
 .PHONY: all book book-texts deploy browser microcontroller native compiler notebooks test bench fuzz clean help graphviz
@@ -31,7 +31,7 @@ beside := $(if $(filter Darwin,$(shell uname -s)),@loader_path,$$ORIGIN)
 
 all: deploy
 
-# One run of a pattern rule makes all its targets; here % stands for the last letter of my_model.
+# A pattern rule makes all its targets in one run. Here % stands for the last letter of my_model.
 saved_model/my_mode%.keras saved_model/my_mode%/saved_model.pb saved_model/my_mode%.samples.npy \
 saved_model/my_mode%.training.png: \
 		01_create_model.py $(modules) | $(installed)
@@ -50,30 +50,30 @@ saved_model/my_mode%.int8.tflite saved_model/my_mode%.variants.png: \
 		saved_model/my_mode%.samples.npy
 	.venv/bin/python 03_convert_model.py
 
-# Three steps need the first only, so they run side by side, each with its output in one piece. What
-# make 3.81 of macOS does not know, it leaves out: there they run one after another.
+# Three steps need only the first step, so they run in parallel. The output of each stays in one
+# piece. macOS has make 3.81, which cannot do this: there they run one after another.
 .PHONY: middle
 middle: saved_model/my_model.png saved_model/my_model.cmdline.tflite saved_model/my_model.tflite \
 		saved_model/my_model.int8.tflite saved_model/my_model.variants.png
 	@:
 
-# The last step leaves no file behind, so it runs every time.
+# The last step writes no file, so it runs every time.
 deploy: saved_model/my_model.keras saved_model/my_model/saved_model.pb | graphviz
 	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)), \
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3) --output-sync) middle
 	.venv/bin/python 04_deploy_tflite.py
 	@echo
 	@echo "To read the lesson as a book:    make book"
-	@echo "To convert a model of your own:  . .venv/bin/activate && litecheck convert MODEL"
+	@echo "To convert your own model:       . .venv/bin/activate && litecheck convert MODEL"
 
-# The page of the lesson's model, or with MODEL of another one, which is made anew each time.
+# The page shows the lesson's model, or MODEL. The page of MODEL is rebuilt every time.
 page := build/browser$(if $(MODEL),-own)
 litertjs := build/npm/node_modules/@litertjs
 
 browser: $(page) $(extra)-browser
 	@.venv/bin/python browser/serve.py $(page)
 
-# The page wants files with a fixed batch and without states, so they are converted anew.
+# The page needs files with a fixed batch size and without states, so it converts the model again.
 model := $(or $(MODEL),saved_model/my_model)
 $(page): $(wildcard browser/*) $(litertjs) $(modules) \
 		$(if $(MODEL),always,saved_model/my_model/saved_model.pb saved_model/my_model.samples.npy) \
@@ -115,7 +115,7 @@ compiler:
 	@command -v $(CC) >/dev/null || { echo "$(CC) is missing. Install a C compiler with" \
 	  "'sudo apt-get install gcc' or 'xcode-select --install'." >&2; exit 1; }
 
-# The program looks for the library in its own directory, so that both can be copied elsewhere.
+# The program looks for the library in its own directory, so both can be copied to another place.
 build/native/deploy: $(wildcard native/*) $(installed) | compiler
 	mkdir -p build/native
 	cp .venv/lib/python$(version)/site-packages/ai_edge_litert/libLiteRt.* build/native
@@ -164,7 +164,7 @@ test: $(tools) graphviz
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/shellcheck convert-tflite.sh .ci/run
-	.venv/bin/pytest -n 2 --dist loadfile -rs  # the tests of a file share what they have made
+	.venv/bin/pytest -n 2 --dist loadfile -rs  # tests of one file share their fixtures
 
 bench: $(tools) build/native/deploy
 	.venv/bin/python tests/benchmark.py

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Convert a SavedModel with TensorFlow's command-line converter: 03_convert_model.py's first
-# conversion without Python code, but also without its check of the result.
+# Convert a SavedModel with TensorFlow's command-line converter. The result is the float32 file of
+# 03_convert_model.py. This script needs no Python code, but it does not check the result.
 #
 #   sh convert-tflite.sh [SAVED_MODEL_DIR [OUTPUT_FILE]] [--] [FLAGS for tflite_convert]
 set -eu
@@ -21,9 +21,9 @@ if [ ! -e "$saved_model_dir/saved_model.pb" ]; then
   exit 1
 fi
 
-# The file takes its name only when it is complete.
+# Write to a temporary directory, so that the output file appears only when it is complete.
 work=$(mktemp -d "$(dirname "$output_file")/.new-XXXXXX") || {
-  echo "convert-tflite.sh: make that directory writable, or name another output file" >&2
+  echo "convert-tflite.sh: make that directory writable, or choose another output file" >&2
   exit 1
 }
 trap 'rm -rf "$work"' EXIT
@@ -35,16 +35,16 @@ TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} tflite_convert \
   --saved_model_dir="$saved_model_dir" --output_file="$work/model.tflite" "$@" \
   2>"$work/stderr" || status=$?
 
-if [ "$status" -ne 0 ]; then # one line of the hundreds
+if [ "$status" -ne 0 ]; then # print one line of hundreds
   reason=$(grep -E 'TF Select ops:|[Ee]rror: ' "$work/stderr" | tail -n 1 | cut -c 1-300)
   echo "convert-tflite.sh: $saved_model_dir was not converted: ${reason:-status $status}" >&2
   echo "Try: python -m litecheck convert $saved_model_dir" >&2
   exit "$status"
 fi
-# TensorFlow's start-up notes ignore every log level; real warnings pass.
+# Hide TensorFlow's start-up notes, which ignore the log level. Real warnings are printed.
 grep -Ev '^(WARNING: All log messages before|I[0-9]{4} |INFO:|E0000 .* cuInit)' "$work/stderr" >&2 ||
   true
-if [ -e "$work/model.tflite" ]; then # not after --help
+if [ -e "$work/model.tflite" ]; then # --help writes no file
   mv "$work/model.tflite" "$output_file"
   echo "saved ${output_file#./} $(($(wc -c <"$output_file"))) bytes"
 fi

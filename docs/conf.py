@@ -1,4 +1,4 @@
-"""How is the book made? The notebooks are chapters, and the pages follow them, with Sphinx."""
+"""Configure Sphinx for the book: the notebooks are its chapters, and other pages follow."""
 
 import html
 import re
@@ -16,7 +16,7 @@ copyright = "the authors"
 language = "en"
 
 extensions = ["myst_nb", "sphinx_copybutton"]
-myst_heading_anchors = 3  # as GitHub has them
+myst_heading_anchors = 3  # the same anchors as on GitHub
 myst_enable_extensions = ["dollarmath", "html_image"]
 nb_execution_mode = "off"  # `make notebooks` ran them
 nb_merge_streams = True
@@ -33,23 +33,23 @@ html_show_copyright = False
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False
-html_show_search_summary = False  # it is fetched, which browsers forbid to pages on a disk
+html_show_search_summary = False  # it needs fetch(), which browsers forbid in local files
 html_math_renderer = "mathml"
 copybutton_selector = "div.cell_input pre, div.highlight-sh pre, div.highlight-python pre"
 
 
-TEXT = r"(<text\b[^>]*>)([^<]+)"  # of an SVG
+TEXT = r"(<text\b[^>]*>)([^<]+)"  # in an SVG
 NUMBER = r"(?<![\w.])-?\d+(?:[.,]\d+)*"
 
 
 class Korean(SearchLanguage):
-    """Korean words end in particles: each is found by its beginnings of two syllables or more."""
+    """Index Korean words without their particles: by each beginning of two or more syllables."""
 
     lang = "ko"
     language_name = "Korean"
 
     def split(self, input):
-        """Return the words of a text, and the beginnings of those in Hangul."""
+        """Return the words of a text, and the beginnings of its Korean words."""
         words = re.findall(r"\w+", input)
         return [
             part
@@ -61,17 +61,17 @@ class Korean(SearchLanguage):
         ]
 
     def word_filter(self, stemmed_word):
-        """Return whether a word goes into the index."""
+        """Return whether to index a word."""
         return len(stemmed_word) > 1
 
 
 class Alternative(SphinxPostTransform):
-    """Pictures that a cell has drawn are named after the section in which they stand."""
+    """Give each picture that a cell draws an alternative text: the title of its section."""
 
     default_priority = 900
 
     def run(self, **settings):
-        """Write the text of the section's title as the picture's alternative."""
+        """Set the alternative text of each picture that has none."""
         for picture in self.document.findall(nodes.image):
             if "alt" not in picture and (section := _section(picture)):
                 picture["alt"] = section.next_node(nodes.title).astext()
@@ -84,7 +84,7 @@ def _section(node):
 
 
 def visit_math(translator, node):
-    """Write a formula as MathML, which browsers draw themselves."""
+    """Write a formula as MathML, which browsers display without a script."""
     block = isinstance(node, nodes.math_block)
     translator.body.append(tex2mathml(node.astext(), as_block=block))
     raise nodes.SkipNode
@@ -93,7 +93,8 @@ def visit_math(translator, node):
 def translate_pictures(app, error):
     """Translate the text in the pictures of a built book.
 
-    The catalogue is `pictures.po`. Numbers are not translated: # stands for each, in order.
+    The catalogue is `pictures.po`. In it, # stands for each number of a text. The numbers are
+    put back in the same order.
     """
     catalogue = Path(app.confdir, f"locale/{app.config.language}/LC_MESSAGES/pictures.po")
     if error or not catalogue.exists():
@@ -113,7 +114,7 @@ def translate_pictures(app, error):
 
 
 def setup(app):
-    """Tell Sphinx of the above."""
+    """Register the functions and classes above with Sphinx."""
     app.connect("build-finished", translate_pictures)
     languages["ko"] = Korean
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
