@@ -43,7 +43,7 @@ NUMBER = r"(?<![\w.])-?\d+(?:[.,]\d+)*"
 
 
 class Korean(SearchLanguage):
-    """Index Korean words without their particles: by each beginning of two or more syllables."""
+    """Index each Korean word and its beginnings, because particles are attached to its end."""
 
     lang = "ko"
     language_name = "Korean"
