@@ -1,6 +1,6 @@
-"""Models that eight bits hurt, each for a known cause, and healthy ones, with their data.
+"""Models that lose accuracy with eight bits, each for a known cause, healthy ones, and their data.
 
-Their last layer is fitted by least squares, which takes no time, and the others are random.
+The last layer of each is fitted by least squares, which is fast. The other layers are random.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def images(count, seed, noise=0.15):
 
 
 def fitted(inputs, features, x, targets, size=1.0, activation=None):
-    """Return a model of features with a last layer that is fitted by least squares."""
+    """Return a model whose last layer maps `features` to targets, fitted by least squares."""
     body = keras.Model(inputs, features)
     known = np.asarray(body(x))
     known = np.concatenate([known, np.ones((len(known), 1))], axis=1)
@@ -41,7 +41,7 @@ def settled(inputs, outputs, x):
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0
-    for _ in model.layers:  # one more layer has its own with each call
+    for _ in model.layers:  # each call settles one more layer
         model(x, training=True)
     return model
 
@@ -64,7 +64,7 @@ def convolutions(blocks=4):
 
 
 def spread(model, which):
-    """Give the channels of some depthwise convolutions sizes of 2^-4 to 2^4: the same function."""
+    """Scale the channels of some depthwise convolutions by 2^-4 to 2^4, with the same outputs."""
     generator = np.random.default_rng(0)
     places = [i for i, each in enumerate(model.layers) if isinstance(each, layers.DepthwiseConv2D)]
     for place in [places[index] for index in which]:
@@ -77,7 +77,7 @@ def spread(model, which):
 
 
 def attention(mask, sharp=1.0, blocks=1):
-    """Return a classifier of rows of images with attention, causal by a large mask or not."""
+    """Return a classifier with attention over an image's rows, and perhaps a large causal mask."""
     keras.utils.set_random_seed(1)
     x, labels = images(600, seed=1)
     rows = keras.Input((SIZE, SIZE), name="rows")
@@ -93,7 +93,7 @@ def attention(mask, sharp=1.0, blocks=1):
 
 
 def people(count, seed):
-    """Return ages, incomes and rates, float32 (n, 3), and truth values that follow from them."""
+    """Return ages, incomes and rates, float32 (n, 3), and booleans computed from them."""
     generator = np.random.default_rng(seed)
     age, rate = generator.uniform(18, 90, count), generator.uniform(0, 0.2, count)
     income = generator.lognormal(10.3, 0.6, count)
@@ -102,7 +102,7 @@ def people(count, seed):
 
 
 def columns(width=64, depth=2):
-    """Return a model of an age, an income and a rate, standardized inside."""
+    """Return a model of an age, an income and a rate, which it standardizes itself."""
     keras.utils.set_random_seed(1)
     x, truth = people(2000, seed=1)
     norm = layers.Normalization(name="norm")
@@ -117,7 +117,7 @@ def columns(width=64, depth=2):
 
 
 def price():
-    """Return a model of ten probabilities and a price, in one output."""
+    """Return a model with ten probabilities and a price in one output."""
     keras.utils.set_random_seed(1)
     x, labels = images(600, seed=1)
     image = keras.Input((SIZE, SIZE, 1), name="image")
@@ -151,7 +151,7 @@ def swish():
 
 
 def denoiser():
-    """Return a model that takes the noise off images, with the pixels around each."""
+    """Return a model that removes noise from images, from the pixels around each pixel."""
     keras.utils.set_random_seed(1)
     x, _ = images(300, seed=1)
     image = keras.Input((SIZE, SIZE, 1), name="image")

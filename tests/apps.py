@@ -1,4 +1,4 @@
-"""Compare the programs of `docs/app.md` with `litecheck run`, with only what a device has.
+"""Compare the programs of `docs/app.md` with `litecheck run`, using only what a device has.
 
     python apps.py PAGE DIRECTORY
 
@@ -19,7 +19,7 @@ PATIENT = {"body": np.float32([[59, 32.1, 101]]), "blood": np.float32([[157, 38,
 
 
 def program(page, name):
-    """Return a program of the page: the block of code below the comment that names it."""
+    """Return a program of the page: the code block below the comment with its name."""
     text = Path(page).read_text(encoding="utf-8")
     return re.search(rf"^<!-- ci: {name} -->\n```\w+\n(.*?)^```$", text, re.M | re.S)[1]
 
@@ -33,7 +33,7 @@ def printed(directory, code, *arguments):
 
 
 def image(page, directory, file, photo):
-    """Return what the page's program and `litecheck run` say of an image."""
+    """Return what the page's program and `litecheck run` print for an image."""
     command = [sys.executable, "-m", "litecheck", "run", file, "--input", photo]
     process = subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True)
     lines = re.findall(r"^(\w+ [\d.]+%)", process.stdout, re.MULTILINE)

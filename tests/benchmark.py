@@ -1,8 +1,8 @@
-"""Measure the scripts against the lesson's code of 2021 and print and save the figures.
+"""Compare the scripts with the 2021 tutorial's code, and print and save the figures.
 
-Run it with `make bench`, on a machine that does nothing else. What is compared runs alternately in
-one go; each figure is the median of the rounds, with the smallest and the largest behind it. The
-figures go to build/benchmark.json too. It takes forty minutes on two cores.
+Run it with `make bench`, on a machine that runs nothing else. Programs that are compared run in
+turns. Each figure is the median of the rounds, followed by the smallest and the largest value. The
+figures are also saved to build/benchmark.json. All takes forty minutes on two cores.
 """
 
 import importlib.metadata
@@ -23,13 +23,13 @@ import conftest
 from conftest import REPOSITORY, STEPS
 
 LESSON = REPOSITORY / "tests/lesson_2021"
-UNITS = [8, 2896]  # of dense networks of 2 kB and 100 MB
+UNITS = [8, 2896]  # for dense networks of 2 kB and 100 MB
 MODELS = {"NASNetMobile": (96, 96, 3), "EfficientNetV2B0": (96, 96, 3), "ResNet50V2": (64, 64, 3)}
-# Small files that are slow to run: large images and outputs, and long sequences.
+# Small files that run slowly: large images and outputs, and long sequences.
 SLOW = ["edges", "sequences"]
 ROUNDS = 3
 DEPLOY_ROUNDS = 10
-MEMORY_UNIT = 1024 if sys.platform == "linux" else 1024**2  # of what the system counts, in a MiB
+MEMORY_UNIT = 1024 if sys.platform == "linux" else 1024**2  # units of the system's count in a MiB
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 # Runs a script and prints how long its `fit` took.
@@ -47,7 +47,7 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
-# Converts nothing and runs a file with the interpreter that TensorFlow still has.
+# Runs a file with the interpreter that TensorFlow still has. It converts nothing.
 TF_LITE = """
 import numpy as np, tensorflow as tf
 interpreter = tf.lite.Interpreter(model_path="saved_model/my_model.tflite")
@@ -57,14 +57,14 @@ interpreter.invoke()
 print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 """
 
-# Runs a command, and prints the peak memory of it alone: a child's counts from that of its parent,
-# and a shell is small.
+# Runs a command, and prints its own peak memory. The system counts a child from the memory of its
+# parent, so the parent is a shell, which is small.
 PEAK = """
 "$@" >/dev/null || exit
 exec "$0" -c "import resource; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 """
 
-# Converts by the book: export an archive, and convert the SavedModel four times.
+# Converts as TensorFlow's guide does: export an archive, and convert the SavedModel four times.
 BY_THE_BOOK = """
 import os, sys
 import numpy as np, tensorflow as tf
@@ -89,7 +89,7 @@ convert(".int8", optimizations=default, representative_dataset=lambda: ([x[None]
         inference_output_type=tf.int8)
 """
 
-# Times one inference in each form of a model, called with float32 (1, ...); arguments: name, shape.
+# Times one inference of each form of a model on float32 (1, ...). Arguments: name, shape.
 INFERENCE = """
 import json, sys, time
 import numpy as np, tensorflow as tf
@@ -126,7 +126,7 @@ print("seconds", json.dumps(seconds))
 
 
 def started(command):
-    """Return a command with the interpreter before it, if it is one of Python."""
+    """Return a command, preceded by the interpreter if it is a Python script."""
     python = str(command[0]).endswith((".py", "-c", "-m"))
     return [sys.executable, *command] if python else command
 
@@ -137,7 +137,7 @@ def convert(model):
 
 
 def run(command, directory):
-    """Run a command; return its output, its wall time in seconds and its peak memory in MiB."""
+    """Run a command. Return its output, its wall time in seconds and its peak memory in MiB."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     start = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
@@ -157,13 +157,13 @@ def run(command, directory):
 
 
 def peak_memory(command, directory):
-    """Run a command; return its peak memory in MiB, were it less than this process's."""
+    """Run a command, and return its peak memory in MiB, even if this process has used more."""
     output, _, _ = run(["sh", "-c", PEAK, sys.executable, *started(command)], directory)
     return int(output) / MEMORY_UNIT
 
 
 def pipeline(root, directory):
-    """Run the five steps of `root`; return the seconds of all, of `fit`, and the worst error."""
+    """Run the five steps of `root`. Return the seconds of all, of `fit`, and the worst error."""
     total = 0
     for step in STEPS:
         command = [str(root / step)] if step.endswith(".py") else ["sh", root / step]
@@ -178,7 +178,7 @@ def pipeline(root, directory):
 
 
 def made(directory):
-    """Run `make` in a set-up copy; return the seconds of all, of `fit`, and the worst error."""
+    """Run `make` in a set-up copy. Return the seconds of all, of `fit`, and the worst error."""
     copy = Path(directory, "made")
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
@@ -193,7 +193,7 @@ def made(directory):
 
 
 def worst_error(output):
-    """Return the largest error for x = 1 to 5 in what a stage 1 printed, the lesson's or ours."""
+    """Return the largest error for x = 1 to 5 in the output of stage 1, the 2021 one or ours."""
     printed = re.search(r"output:  (\[.*\])", output)
     if printed:
         pairs = zip(json.loads(printed[1]), range(105, 506, 100), strict=True)
@@ -263,7 +263,7 @@ def save_models(directory):
 
 
 def installed_size(distribution, seen):
-    """Return the MiB of an installed distribution and of all that it requires."""
+    """Return the size in MiB of an installed distribution and of all its requirements."""
     if distribution in seen:
         return 0
     seen.add(distribution)
@@ -285,7 +285,7 @@ def number(value):
 
 
 def row(label, values, unit, remark=""):
-    """Print one figure: its median, the smallest and the largest, and a remark; return it."""
+    """Print one figure: median, smallest, largest, and a remark. Return it."""
     median = statistics.median(values)
     spread = f"({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""
     print(f"  {label:<36}{number(median):>9} {unit:<4} {spread:<22} {remark}", flush=True)
@@ -293,7 +293,7 @@ def row(label, values, unit, remark=""):
 
 
 def deploy(directory):
-    """Run the lesson's model in C, in stage 4 and as the lesson does; return the figures."""
+    """Run the lesson's model in C, in stage 4 and as in 2021. Return the figures."""
     native = REPOSITORY / "build/native"
     program = [native / "deploy", "saved_model/my_model.tflite", 150]
     ways = {
@@ -367,7 +367,7 @@ def main():
         pipeline(REPOSITORY, ours)
         figures["deploy"] = deploy(ours)
 
-        # In a process of its own: a child's peak memory counts from that of its parent.
+        # In a process of its own, because the system counts a child from the memory of its parent.
         process = multiprocessing.get_context("spawn").Process(target=save_models, args=(theirs,))
         process.start()
         process.join()

@@ -1,4 +1,4 @@
-"""What tests share: the real scripts and commands, started in new interpreters or in warm ones."""
+"""Shared by all tests: run the real scripts and commands, in new interpreters or in warm ones."""
 
 import atexit
 import base64
@@ -25,7 +25,7 @@ from litecheck import __main__
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).parent.parent
-CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"]  # the names it has
+CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"]  # names of the program
 CHROMIUM = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 SUFFIXES = {
     "float32": ".tflite",
@@ -52,7 +52,7 @@ def lesson(directory, script, **values):
     Args:
         directory: a `Path`.
         script: its file name in the repository.
-        **values: by the names that the script gives them, such as `epochs`.
+        **values: new values of the script's variables, such as `epochs`.
     """
     text = (REPOSITORY / script).read_text(encoding="utf-8")
     for name, value in values.items():
@@ -109,7 +109,7 @@ def _in_child(script, arguments, cwd, output, prepare):
     if prepare:
         prepare()
     try:
-        if script in COMMANDS:  # a conversion in this process, as the one outside has it run
+        if script in COMMANDS:  # convert in this process, like the inner process of a command
             __main__.main(f"{output}/progress.json")
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
@@ -119,18 +119,18 @@ def _in_child(script, arguments, cwd, output, prepare):
         sys.excepthook(*sys.exc_info())
         raise SystemExit(1) from None
     finally:
-        atexit._run_exitfuncs()  # multiprocessing leaves them out
+        atexit._run_exitfuncs()  # multiprocessing does not run them
 
 
 def give_up_write_to_everything():
-    """Drop CAP_DAC_OVERRIDE, so that permissions hold for root too, see capabilities(7)."""
+    """Drop CAP_DAC_OVERRIDE, so that permissions apply to root too. See capabilities(7)."""
     ctypes.CDLL(None).prctl(24, 1)
 
 
 class Warm:
-    """Starts the scripts in forks of a process that has imported TensorFlow and waits for more.
+    """Runs the real scripts in forks of a process that has imported TensorFlow.
 
-    A start takes milliseconds in place of seconds. The scripts are the real ones.
+    A start takes milliseconds instead of seconds.
     """
 
     def __init__(self):
@@ -141,7 +141,7 @@ class Warm:
         )
 
     def start(self, script, *arguments, cwd, output, prepare=None):
-        """Start a script and return its `multiprocessing.Process`; see `run`.
+        """Start a script as `run` does, and return its `multiprocessing.Process`.
 
         Args:
             script: a file name in the repository, the path of another, or one of `COMMANDS`.
@@ -158,7 +158,7 @@ class Warm:
         return process
 
     def __call__(self, script, *arguments, cwd, prepare=None, timeout=120):
-        """Run a script to its end and return a `subprocess.CompletedProcess`; see `start`."""
+        """Run a script to its end as `run` does. Return a `subprocess.CompletedProcess`."""
         with tempfile.TemporaryDirectory() as output:
             process = self.start(script, *arguments, cwd=cwd, output=output, prepare=prepare)
             process.join(timeout)
@@ -173,13 +173,13 @@ class Warm:
 
 
 class SignalAtStep:
-    """Sends a process a signal at its nth step on files of saved_model/; a `prepare` of `Warm`.
+    """A `prepare` of `Warm`: sends a process a signal at its nth step on saved_model/'s files.
 
-    The steps are those that Python's audit hooks see: files opened, directories made, moves.
+    Steps are what Python's audit hooks see: opened files, new directories, and moves.
     """
 
     def __init__(self, number, at, log):
-        """Take the signal, the number of the step from 1, and a file for the steps' names."""
+        """Take the signal, the number of the step (from 1), and a file for the steps' names."""
         self.number, self.at, self.log = number, at, log
 
     def __call__(self):
@@ -198,7 +198,7 @@ class SignalAtStep:
 
 
 def steps_on_files(warm, tmp_path, script, *arguments, most):
-    """Return the numbers of at most `most` steps on files of a script, spread over a whole run."""
+    """Return the numbers of up to `most` steps on files, spread over a script's whole run."""
     log = tmp_path / "steps"
     assert warm(script, *arguments, cwd=tmp_path, prepare=SignalAtStep(0, 0, log)).returncode == 0
     count = len(log.read_text().splitlines())
@@ -206,7 +206,7 @@ def steps_on_files(warm, tmp_path, script, *arguments, most):
 
 
 def wait_for(path, text="", timeout=120):
-    """Wait until a file is there and holds a text."""
+    """Wait until a file exists and contains a text."""
     for _ in range(timeout * 100):
         if path.exists() and text in path.read_text(errors="replace"):
             return
@@ -215,14 +215,14 @@ def wait_for(path, text="", timeout=120):
 
 
 class Converter:
-    """Changes what TensorFlow's converter does in a process; a `prepare` of `Warm`."""
+    """A `prepare` of `Warm`: changes what TensorFlow's converter does in a process."""
 
     def convert(self, converter, convert):
-        """Return the bytes of a file; `convert` converts as ever."""
+        """Return the bytes of a file. `convert` is the converter's own method."""
         raise NotImplementedError
 
     def __call__(self):
-        """Replace what makes converters in this process."""
+        """Replace the functions that create converters in this process."""
         import tensorflow as tf
 
         make = tf.lite.TFLiteConverter.from_saved_model
@@ -236,10 +236,10 @@ class Converter:
 
 
 class WrongConverter(Converter):
-    """Lets the converter return a prepared file for one variant."""
+    """Makes the converter return a prepared file for one variant."""
 
     def __init__(self, path, variant="float32"):
-        """Take the path of the file, and the variant: `float32` or `float16`."""
+        """Take the path of the file and the variant, `float32` or `float16`."""
         self.path, self.variant = Path(path).resolve(), variant
 
     def convert(self, converter, convert):
@@ -251,7 +251,7 @@ class WrongConverter(Converter):
 
 
 class OnlyFloat32(Converter):
-    """Lets the converter refuse all other variants, which saves their time."""
+    """Makes the converter refuse all other variants, to save time."""
 
     def convert(self, converter, convert):
         if converter.optimizations:
@@ -260,12 +260,12 @@ class OnlyFloat32(Converter):
 
 
 def save_function(path, function, *specs):
-    """Save a function of tensors as a SavedModel, whose only signature it is; return the path.
+    """Save a function of tensors as the only signature of a SavedModel. Return the path.
 
     Args:
-        path: where to.
-        function: it returns a dict of tensors, or a tensor.
-        *specs: what it takes.
+        path: where to save it.
+        function: returns a dict of tensors, or one tensor.
+        *specs: the specs of its arguments.
     """
     import tensorflow as tf
 
@@ -277,12 +277,12 @@ def save_function(path, function, *specs):
 
 
 def converted(function, *specs, **settings):
-    """Return a `.tflite` file's content for a function of tensors, or a `tf.Module` with one, `f`.
+    """Return the `.tflite` content of a function of tensors, or of a `tf.Module`'s function `f`.
 
     Args:
-        function: it returns a dict of tensors, or a tensor.
-        *specs: what it takes.
-        **settings: of the converter; `supported_ops` is one of its target.
+        function: returns a dict of tensors, or one tensor.
+        *specs: the specs of its arguments.
+        **settings: attributes of the converter. `supported_ops` is one of its `target_spec`.
     """
     import tensorflow as tf
 
@@ -300,7 +300,7 @@ def converted(function, *specs, **settings):
 
 
 def edited(content, change):
-    """Return a `.tflite` file's content after a change of its schema's `ModelT`."""
+    """Return a `.tflite` file's content after a change to the schema's `ModelT`."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -332,7 +332,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory):
-    """Run the five steps with their defaults; return the directory and the process of each."""
+    """Run the five steps with their defaults. Return the directory and the process of each."""
     directory = tmp_path_factory.mktemp("pipeline")
     processes = {}
     for step in STEPS:
@@ -344,7 +344,7 @@ def pipeline(tmp_path_factory):
 
 
 def assert_clear_error(process, *phrases):
-    """Check the failed process for one or two lines on stderr that hold every phrase."""
+    """Check that a process failed with one or two lines on stderr, which contain every phrase."""
     assert process.returncode not in (0, None), process.stdout
     assert 1 <= len(process.stderr.splitlines()) <= 2, process.stderr
     assert "Traceback" not in process.stderr
@@ -362,8 +362,8 @@ def tensors(path):
     """Return the details of a `.tflite` file's inputs, and of its outputs, in the file's order.
 
     Returns:
-        Two dicts from names to details: names of the first signature, of which a tensor may have
-        several; the tensors' own where there is none.
+        Two dicts from names to details. The names are those of the first signature, in which a
+        tensor may have several names. Without a signature they are the tensors' own.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -381,15 +381,15 @@ def tensors(path):
 
 
 def run_tflite(path, *values, **named):
-    """Run a `.tflite` file once, in real numbers, with quantization done here and not by litecheck.
+    """Run a `.tflite` file once on real numbers. The quantization is not litecheck's.
 
     Args:
         path: the file.
-        *values: arrays for its inputs, in the file's order; a size that varies takes theirs.
-        **named: the same by the inputs' names.
+        *values: arrays for its inputs, in the file's order. They set the variable sizes.
+        **named: the same, by the inputs' names.
 
     Returns:
-        A dict from the names of its outputs to arrays, float64 where they are quantized.
+        A dict from the names of the outputs to arrays, float64 for quantized outputs.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -421,13 +421,13 @@ def run_tflite(path, *values, **named):
 
 
 def answers(path, inputs):
-    """Return the only output of a file with one input, for samples in one run."""
+    """Return the only output of a file with one input, for several samples in one run."""
     (output,) = run_tflite(path, inputs).values()
     return output
 
 
 def in_node(directory, code):
-    """Run JavaScript with the page's `check.mjs` beside it, and return the JSON that it prints."""
+    """Run JavaScript that can import the page's `check.mjs`. Return the JSON that it prints."""
     shutil.copy(REPOSITORY / "browser/check.js", directory / "check.mjs")
     (directory / "all.mjs").write_text(code, encoding="utf-8")
     process = subprocess.run(["node", "all.mjs"], cwd=directory, capture_output=True, check=True)
@@ -435,7 +435,7 @@ def in_node(directory, code):
 
 
 def unpacked(packed):
-    """Return the arrays of a record's object, by name, in the one line that it promises."""
+    """Return the arrays in an object of a record, by name."""
     return {
         name: np.frombuffer(base64.b64decode(o["base64"]), o["dtype"]).reshape(o["shape"])
         for name, o in packed.items()
@@ -448,10 +448,10 @@ def record_of(path):
 
 
 def table(stdout):
-    """Return the rows of the table of a conversion: a dict from variant to its columns.
+    """Return the rows of a conversion's table: a dict from each variant to its columns.
 
-    The errors are numbers: the absolute one, and the part of the range, "> 999%" as 9.99. What
-    float32's verdict says of random inputs is left out.
+    Errors are numbers: the absolute error, and the share of the range, with "> 999%" as 9.99.
+    A verdict is without its remark about random inputs.
     """
     pattern = (
         rf"^(?P<variant>{'|'.join(SUFFIXES)})\s+(?P<bytes>[\d,]+) +(?P<size>\d+)%"
@@ -467,7 +467,7 @@ def table(stdout):
 
 
 def save_line(path, slope):
-    """Save a model of the line y = slope · x + 5 with the lesson's names, and samples beside it.
+    """Save a model of y = slope · x + 5 with the lesson's names, and samples for it.
 
     Args:
         path: a `Path` that ends with .keras.
@@ -484,7 +484,7 @@ def save_line(path, slope):
 
 
 def assert_converted(process, path, variants=("float32", "float16", "dynamic range")):
-    """Check that a conversion reported the variants as sound, and that the files are there."""
+    """Check that a conversion reported the variants as sound, and that their files exist."""
     assert process.returncode == 0, process.stderr
     rows = table(process.stdout)
     assert list(rows) == list(variants)
@@ -496,7 +496,7 @@ def assert_converted(process, path, variants=("float32", "float16", "dynamic ran
 
 
 def load_everything(directory):
-    """Load each artifact that is there; fail if one is there but not whole. Return their names."""
+    """Load each artifact that exists, and fail if one is incomplete. Return their names."""
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 

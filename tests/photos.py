@@ -1,11 +1,11 @@
-"""Folders of images, awkward images, and classifiers of them, with what Keras reads."""
+"""Folders of images, unusual images, and classifiers of them, all in formats that Keras reads."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-COLOURS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (230, 50, 40)}  # and their classes
+COLOURS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (230, 50, 40)}  # by their classes
 RANDOM = np.random.default_rng(5)
 
 
@@ -18,7 +18,7 @@ def smooth(height, width, channels):
 
 
 def folder(path, count=12, size=(9, 7), seed=0):
-    """Write images of three colours, a folder for each, in PNG and BMP files; return the path."""
+    """Write PNG and BMP images of three colours, a folder for each colour. Return the path."""
     generator = np.random.default_rng(seed)
     for name, colour in COLOURS.items():
         (path / name).mkdir(parents=True)
@@ -31,7 +31,7 @@ def folder(path, count=12, size=(9, 7), seed=0):
 
 
 def classifier(scale=1.0, shape=(6, 5, 3), low=0.0):
-    """Return a Keras model that tells the colours, of pixels that are scaled to low … low + scale.
+    """Return a Keras model that tells the colours apart, from pixels of low to low + scale.
 
     Its largest probabilities are between 0.4 and 1.
     """
@@ -48,7 +48,7 @@ def classifier(scale=1.0, shape=(6, 5, 3), low=0.0):
 
 
 def awkward():
-    """Return files by their names: those that Keras reads."""
+    """Return unusual files that Keras can read, by their names."""
     rgb, grey, four = smooth(37, 53, 3), smooth(37, 53, 1)[..., 0], smooth(37, 53, 4)
     colours, turned = Image.fromarray(rgb), Image.Exif()
     turned[0x0112] = 6

@@ -1,4 +1,4 @@
-"""Which metric labels ask for, how it is counted, and which labels are refused."""
+"""The metric that fits the labels, how it is computed, and which labels are refused."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def task(labels, outputs):
 
 
 def metric(task, outputs, size):
-    """Return the metric from parts of a number of samples each."""
+    """Return the metric, computed from parts of `size` samples."""
     parts = [
         accuracy.count(task, outputs[start : start + size], start)
         for start in range(0, len(outputs), size)
@@ -54,7 +54,7 @@ def metric(task, outputs, size):
 
 
 def test_what_is_called_what():
-    """Elements that do not count are left out, and truth values of several labels at once."""
+    """Includes labels with ignored elements, and several booleans at once."""
     outputs = {"y": SCORES}
     for labels, classes in [(CLASSES, CLASSES), (PARTLY, CLASSES)]:
         (score,) = accuracy.scores({"y": task(labels, SCORES)}, [outputs]).values()
@@ -71,20 +71,20 @@ def test_what_is_called_what():
 
 
 def right_classes(labels, scores):
-    """Return the part of rows whose largest number is where the label says."""
+    """Return the share of rows whose largest number is at the label."""
     rows = scores.reshape(-1, scores.shape[-1]).tolist()
     pairs = [(row, c) for row, c in zip(rows, labels.ravel().tolist(), strict=True) if c != -1]
     return sum(max(row) == row[int(c)] for row, c in pairs) / len(pairs)
 
 
 def right_above(labels, outputs, threshold):
-    """Return the part of the numbers that are on the labels' side of a threshold."""
+    """Return the share of the numbers that are on the labels' side of a threshold."""
     pairs = list(zip(outputs.ravel().tolist(), labels.ravel().tolist(), strict=True))
     return sum((x > threshold) == bool(label) for x, label in pairs) / len(pairs)
 
 
 def same(labels, outputs):
-    """Return the part of the numbers that are the labels, of those that are not -1."""
+    """Return the share of labels that are predicted. Labels of -1 are ignored."""
     pairs = list(zip(outputs.ravel().tolist(), labels.ravel().tolist(), strict=True))
     return sum(x == c for x, c in pairs if c != -1) / sum(c != -1 for _, c in pairs)
 
@@ -116,7 +116,7 @@ def distance(labels, outputs):
 def test_classes(labels, outputs, dtype):
     found = task(labels.astype(dtype), outputs)
     assert (found.kind, found.rule, found.threshold) == ("accuracy", "largest", None)
-    if outputs.dtype == "uint8":  # the first of equal ones
+    if outputs.dtype == "uint8":  # the first of equal numbers
         outputs = outputs - np.arange(5) / 10
     for size in [1, 4, len(labels)]:
         assert metric(found, outputs, size) == pytest.approx(right_classes(labels, outputs))
@@ -164,9 +164,9 @@ def test_thresholds(labels, outputs, dtype):
 def test_the_threshold_is_the_original_s():
     original = np.float32([[0], [1], [0.25], [0.75]])
     found = task(np.array([0, 1, 0, 1]), original)
-    assert found.threshold == 0.5  # 0 and 1 themselves are probabilities
+    assert found.threshold == 0.5  # 0 and 1 are probabilities, too
     assert accuracy.count(found, original + np.float32([[-0.1], [0.1], [0], [0]]), 0) == (4.0, 4)
-    assert accuracy.count(found, np.full((1, 1), 0.5), 2) == (1.0, 1)  # not above
+    assert accuracy.count(found, np.full((1, 1), 0.5), 2) == (1.0, 1)  # not above the threshold
     assert task(np.array([0, 1]), np.float32([[0.1], [1.001]])).threshold == 0
     assert task(np.array([0, 1]), np.float32([[-0.001], [0.9]])).threshold == 0
     assert task(np.array([0, 1]), np.float32([[np.nan], [0.9]])).threshold == 0.5
@@ -182,7 +182,7 @@ def test_the_threshold_is_the_original_s():
         (TRUTH, FOUND == 2),
         (SEVERAL, SCORES > 0),
         (MASKS, PIXELS.argmax(-1)),
-        (np.eye(5)[CLASSES], SCORES > 0),  # not the largest: they are equal often
+        (np.eye(5)[CLASSES], SCORES > 0),  # not the largest, because many are equal
     ],
 )
 def test_whole_outputs(labels, outputs, dtype):
@@ -245,7 +245,7 @@ def test_nan_is_wrong():
     rest = np.delete(np.arange(30), [3, 4])
     right = right_classes(CLASSES[rest], SCORES[rest]) * 28
     assert accuracy.count(task(CLASSES, SCORES), scores, 0) == (pytest.approx(right), 30)
-    logits[np.argmin(TRUTH)] = np.nan  # not above, and yet not the right 0
+    logits[np.argmin(TRUTH)] = np.nan  # not above the threshold, but not a correct 0
     right = right_above(np.delete(TRUTH, np.argmin(TRUTH)), LOGITS[~np.isnan(logits)], 0) * 29
     assert accuracy.count(task(TRUTH, LOGITS), logits, 0) == (pytest.approx(right), 30)
     total, number = accuracy.count(task(REAL, SCORES), scores, 0)
@@ -445,7 +445,7 @@ def test_convert_and_run_print_the_same_metrics(warm, net):
         process = warm("run", row["file"], "--test", "net.test.npz", cwd=directory)
         line = f"output_0: accuracy {rows[variant]['metric']} on 1,000 of 1,000 samples of net.test"
         assert line in process.stdout, process.stderr
-        assert process.stdout.count("\noutput output_0: [") == 3  # the first few only
+        assert process.stdout.count("\noutput output_0: [") == 3  # only the first few
         assert re.search(r"^one run takes \S+ us, the median of \d", process.stdout, re.M)
 
 
@@ -473,7 +473,7 @@ def test_several_outputs_each_have_a_metric(warm, tmp_path):
 
 
 def test_the_originals_threshold_is_the_devices(warm, tmp_path):
-    """Logits that all lie between 0 and 1 in the file, but not in the original: a constant file."""
+    """Logits of a constant file are all between 0 and 1, but those of the original are not."""
     x = keras.Input((1,))
     model = keras.Model(x, keras.layers.Dense(1)(x))
     model.set_weights([np.float32([[2]]), np.float32([-0.9])])
@@ -485,7 +485,7 @@ def test_the_originals_threshold_is_the_devices(warm, tmp_path):
     np.savez(tmp_path / "some.npz", inputs=values[:3], labels=np.array([1, 1, 1]))
     process = warm("run", "net.tflite", "--test", "some.npz", cwd=tmp_path)
     assert "output_0: accuracy 100.0% on 3 of 3" in process.stdout, process.stderr
-    (tmp_path / "net.check.json").unlink()  # then all outputs look like probabilities
+    (tmp_path / "net.check.json").unlink()  # without it, all outputs look like probabilities
     process = warm("run", "net.tflite", "--test", "some.npz", cwd=tmp_path)
     assert "output_0: accuracy 0.0% on 3 of 3" in process.stdout, process.stderr
 
@@ -526,7 +526,7 @@ def test_advice_where_much_is_lost(warm, tmp_path):
 
 
 def test_operations_without_16_bits_stay_in_float(warm, tmp_path):
-    """One output is a thousand times as large as the other, which eight bits do not see."""
+    """One output is a thousand times as large as the other, which eight bits cannot represent."""
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(8, 3, activation="hard_swish")(image)
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))

@@ -1,4 +1,4 @@
-"""Processes that die: a new file's, and a conversion's."""
+"""Processes that die: one that runs a new file, and one that converts."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ SPEC = tf.TensorSpec((1, 8), name="x")
 
 
 def lethal():
-    """Return a file that ends the process which runs it: it splits into no parts."""
+    """Return a file that crashes the process that runs it: it splits a tensor into zero parts."""
 
     def split_into_nothing(parsed):
         for operator in parsed.subgraphs[0].operators:
@@ -61,7 +61,7 @@ def test_a_device_outlives_a_file():
 
 
 def test_it_computes_without_tensorflow():
-    """The other process imports LiteRT and NumPy only."""
+    """The other process imports only LiteRT and NumPy."""
     code = "import sys; from litecheck import apart; print('tensorflow' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.stdout == "False\n", process.stderr
@@ -97,7 +97,7 @@ def test_a_file_that_kills_is_one_that_is_not_written(half, capsys):
     out = capsys.readouterr().out
     assert "float16        not written: LiteRT dies on it (SIG" in out
     assert list(check.rows) == ["float32", "dynamic range"]
-    with open("half.check.json", encoding="utf-8") as file:  # not saved yet
+    with open("half.check.json", encoding="utf-8") as file:  # before `check.save()`
         kept = json.load(file)["variants"]
     assert list(kept) == ["float32", "float16", "dynamic range"]
     assert "LiteRT dies on it" in kept["float16"]["not_written"]
@@ -105,7 +105,7 @@ def test_a_file_that_kills_is_one_that_is_not_written(half, capsys):
 
 
 def test_the_slow_variant_has_its_time(half, capsys, monkeypatch):
-    """Some samples are compared, and the record's tolerances hold for the others, too."""
+    """Only some samples are compared, but every run in the record gets a tolerance."""
     x = np.random.default_rng(1).normal(size=(400, 8)).astype("float32")
     check = litecheck.Check(half, x)
     check.add("float32", halves(), "half.tflite")
@@ -118,7 +118,7 @@ def test_the_slow_variant_has_its_time(half, capsys, monkeypatch):
 
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_every_variant_has_its_time(half, capsys, monkeypatch, is_begun):
-    """Sixteen samples are compared in any case, and all of a test set."""
+    """At least sixteen samples are compared, and a whole test set."""
     x = np.random.default_rng(1).normal(size=(100, 8)).astype("float32")
     monkeypatch.setattr(tables, "SECONDS", 0)
     for test, words in [(None, "compared on 16 of 100 samples"), ((x, x[:, :4]), "")]:
@@ -143,7 +143,7 @@ def test_a_slow_model_is_asked_briefly(half, capsys, monkeypatch):
 
 @pytest.mark.parametrize("slow", ["BRIEFLY", "SECONDS"])
 def test_several_samples_at_once_are_run_in_any_case(tmp_path, capsys, monkeypatch, slow):
-    """A file that is wrong for them only is refused, however slow the model or the file is."""
+    """A file that is wrong only for these is refused, however slow the model or the file is."""
     monkeypatch.chdir(tmp_path)
     spec = tf.TensorSpec((None, 8), name="x")
     save_function("double", lambda x: {"y": 2 * x}, spec)
@@ -153,7 +153,7 @@ def test_several_samples_at_once_are_run_in_any_case(tmp_path, capsys, monkeypat
     check = litecheck.Check("double", np.random.default_rng(1).normal(size=(99, 8)).astype("f"))
     with pytest.raises(litecheck.Failure, match="double.tflite was not written: output y, sample"):
         check.add("float32", wrong, "double.tflite")
-    runner = check.start("float16", right)  # before fewer are compared
+    runner = check.start("float16", right)  # before the number of samples is reduced
     check.add("float32", right, "double.tflite")
     check.keep(check.tried("float16", right, "double.quant.tflite", runner))
     assert [row.error for row in check.rows.values()] == [0, 0]
@@ -180,7 +180,7 @@ def test_a_process_that_is_killed_from_outside_starts_again():
 
 
 def test_files_that_wait_for_each_other(half):
-    """Several are run in turn, of more than a pipe holds; one that kills costs itself alone."""
+    """Several files with large outputs run in turn. A file that crashes affects no other file."""
     x = np.random.default_rng(1).normal(size=(9000, 8)).astype("float32")
     runs = [{"x": row[None]} for row in x]
     device = apart.Device()
@@ -223,7 +223,7 @@ def children(number):
 
 
 def started(directory, *arguments):
-    """Start `litecheck convert` as users do; return it, and the process inside that converts."""
+    """Start `litecheck convert` as users do. Return it and its inner process that converts."""
     out = open(directory / "out", "w", encoding="utf-8")  # noqa: SIM115
     command = [sys.executable, "-m", "litecheck", "convert", *arguments]
     environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
@@ -246,11 +246,11 @@ def test_a_conversion_that_dies_loses_one_variant(tmp_path, after):
     out = (tmp_path / "out").read_text(encoding="utf-8")
     assert "Traceback" not in out
     if "TensorFlow dies on it (SIGABRT)" not in out:
-        # between two variants, or when all was done
+        # between two variants, or after the last
         assert "it died (SIGABRT)" in out or status == 0, out
         return
     assert not list(tmp_path.glob(".new-*"))
-    # Just after its row was printed, it may not be noted yet that float32 is saved.
+    # Just after its row is printed, float32 may not yet be registered as saved.
     if after == "calibrated on" or (after == "float32  " and status == 1):
         assert status == 1
         assert "line.keras cannot be converted: TensorFlow dies on it (SIGABRT)" in out
@@ -260,7 +260,7 @@ def test_a_conversion_that_dies_loses_one_variant(tmp_path, after):
     lost = [name for name, row in kept.items() if "not_written" in row]
     assert len(lost) == 1
     assert list(kept) == ["float32", "float16", "dynamic range", "full integer"]
-    assert sorted([*table(out), *lost]) == sorted(kept)  # each row once
+    assert sorted([*table(out), *lost]) == sorted(kept)  # each row appears once
     assert out.count("calibrated on") == 1
 
 
@@ -293,7 +293,7 @@ def test_progress_outlives_its_process(tmp_path):
     file = str(tmp_path / "progress.json")
     progress = rescue.Progress(file)
     assert not progress.is_resumed()
-    assert not progress.died("SIGABRT")  # nothing was begun
+    assert not progress.died("SIGABRT")  # no variant was begun
     progress.begin("float32")
     progress.end("float32", "ab12", "")
     progress.begin("float16")
@@ -319,7 +319,7 @@ def test_closed_descriptors(tmp_path, closed):
 
 
 def test_a_directory_without_room(tmp_path, warm):
-    """Where nothing can be saved, the model to convert cannot either."""
+    """If nothing can be saved, the model to convert cannot be saved either."""
     save_line(tmp_path / "line.keras", 3)
     (tmp_path / "there").write_text("a file")
     process = run("convert", "line.keras", "--output", "there/line", cwd=tmp_path)

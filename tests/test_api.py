@@ -1,4 +1,4 @@
-"""`import litecheck` and `python -m litecheck`: the same from Python and from the command line."""
+"""`import litecheck` and `python -m litecheck`: Python and the command line do the same."""
 
 import importlib.util
 import re
@@ -36,7 +36,7 @@ VARIANTS = list(SUFFIXES)[:4]
 
 
 def loaded_by(code, *packages):
-    """Return which packages a new interpreter has loaded after some code."""
+    """Return the packages that a new interpreter has loaded after running some code."""
     code = f"import sys\n{code}\nprint(*sys.modules)"
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -67,7 +67,7 @@ def test_public_names_are_no_modules():
 
 
 def classifier():
-    """Return a small model, always the same."""
+    """Return a small model, the same at each call."""
     keras.utils.set_random_seed(4)
     dense = [layers.Dense(64, "relu"), layers.Dense(4, "softmax")]
     model = keras.Sequential([keras.Input((6,), name="x"), *dense], name="digits")
@@ -84,7 +84,7 @@ def model():
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Return an empty directory, the current one."""
+    """Return an empty directory, which is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -95,7 +95,7 @@ def contents(directory, name="digits"):
 
 
 def timeless(path):
-    """Return the record of a check without what differs from run to run."""
+    """Return the record of a check without the times."""
     fields = record_of(path)
     for row in fields["variants"].values():
         assert row.pop("seconds") > 0
@@ -103,7 +103,7 @@ def timeless(path):
 
 
 def test_a_model_in_memory_gives_the_bytes_of_its_archive(here, model, warm):
-    """With arrays and with files, from Python and from the command line, once and again."""
+    """With arrays and files, from Python and the command line, twice each."""
     first = litecheck.convert(model, samples=X, test=(X, LABELS))
     memory = contents(here)
     assert first.rows.keys() == set(VARIANTS)
@@ -129,7 +129,7 @@ def test_a_model_in_memory_gives_the_bytes_of_its_archive(here, model, warm):
     (here / "archive.check.json").unlink()
     assert warm("convert", "archive.keras", cwd=here).returncode == 0
     assert timeless(here / "archive.check.json") == records[1]
-    for fields in records:  # what may differ: the names, and where the samples come from
+    for fields in records:  # the names and the origin of the samples may differ
         for key in ("model", "samples"):
             fields.pop(key)
         for row in fields["variants"].values():
@@ -138,11 +138,11 @@ def test_a_model_in_memory_gives_the_bytes_of_its_archive(here, model, warm):
 
 
 def test_twice_in_one_process(here, model):
-    """The second call finds a function still, and the same model."""
+    """At the second call, `convert` is still a function, and the model is unchanged."""
     weights = model.get_weights()
     for name in ["once", "twice"]:
         check = litecheck.convert(model, name, samples=X)
-        assert not list(here.glob(".new-*"))  # though `check` is held
+        assert not list(here.glob(".new-*"))  # although `check` still exists
         assert check.rows["float32"].verdict == "verified"
     assert contents(here, "once") == contents(here, "twice")
     assert timeless(here / "once.check.json")["runs"] == timeless(here / "twice.check.json")["runs"]
@@ -151,7 +151,7 @@ def test_twice_in_one_process(here, model):
 
 
 def test_in_a_thread(here, model):
-    """Signals, which are put off while files are moved, belong to the main thread."""
+    """Only the main thread can delay signals while files are moved."""
     checks = []
     thread = threading.Thread(target=lambda: checks.append(litecheck.convert(model)))
     thread.start()
@@ -223,7 +223,7 @@ def test_a_notebook_shows_a_table(here, model):
 
 
 def test_the_same_from_the_command_line(here, model, warm, capsys):
-    """The printed lines too, but for times."""
+    """The printed lines are the same as well, except for times."""
     model.save("digits.keras")
     np.save("x.npy", X)
     np.savez("t.npz", inputs=X[:100], labels=LABELS[:100])
@@ -248,7 +248,7 @@ def test_a_wrong_file_raises_and_nothing_is_written(here, model, monkeypatch):
     path = here / "other/net.tflite"
     litecheck.convert(other, path.with_suffix(""))
     make = tf.lite.TFLiteConverter.from_saved_model
-    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", make)  # and back at the end
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", make)  # undone at the end
     WrongConverter(path)()
     with pytest.raises(litecheck.Failure, match=r"^digits.tflite was not written: output output_0"):
         litecheck.convert(model, samples=X)
@@ -263,7 +263,7 @@ def test_a_wrong_file_raises_and_nothing_is_written(here, model, monkeypatch):
 
 
 def converters(model):
-    """Return functions that convert a model as a reader's own script does, by variants."""
+    """Return functions by variant that convert a model as a reader's own script would."""
 
     def make(**settings):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -276,7 +276,7 @@ def converters(model):
 
 
 def test_the_gate_has_a_name(here, model):
-    """float32 comes first, whatever a cell converts first."""
+    """Another variant is refused until float32 is added, and the message names the reason."""
     check, made = litecheck.Check(model, X), converters(model)
     for variant in VARIANTS[1:]:
         with pytest.raises(litecheck.Failure) as failure:
@@ -414,17 +414,17 @@ def test_run_raises_what_can_be_fixed(files, name, given, phrase):
 
 
 class Square(layers.Layer):
-    """A layer that no archive can be loaded with."""
+    """A layer whose archive cannot be loaded."""
 
     def call(self, x):
         return x * x
 
 
 class Scaled(layers.Layer):
-    """A layer that does not describe itself: it cannot be saved in an archive."""
+    """A layer without a configuration, so that no archive can save it."""
 
     def __init__(self, lock, **settings):
-        """Take what cannot be copied."""
+        """Take an argument that cannot be copied."""
         super().__init__(**settings)
         self.lock = lock
         self.scale = self.add_weight(shape=(3,), initializer="ones", name="scale")
@@ -446,7 +446,7 @@ OWN = {
 
 
 def own(kind):
-    """Return a model with code of one's own."""
+    """Return a model with a custom layer."""
     x = keras.Input((3,), name="x")
     return keras.Model(x, layers.Dense(2)(OWN[kind]()(x)), name="own")
 
@@ -463,7 +463,7 @@ def test_code_of_ones_own_in_memory(here, kind):
 
 @pytest.mark.parametrize("kind", ["a layer", "a layer that cannot be saved", "a nested model"])
 def test_code_of_ones_own_in_float16(here, kind):
-    """Keras cannot copy it in float32. What the message says to do is tried."""
+    """Keras cannot copy it in float32. The advice in the message works."""
     keras.config.set_dtype_policy("mixed_float16")
     try:
         trained = own(kind)
@@ -487,7 +487,7 @@ def test_a_model_trained_in_float16_is_computed_in_float32(here, capsys):
         keras.config.set_dtype_policy("float32")
     assert litecheck.convert(trained, "net").rows["float32"].verdict == "verified"
     assert "trained with mixed_float16: computed in float32" in capsys.readouterr().out
-    assert trained.layers[0].compute_dtype == "float16"  # the caller's model is left as it was
+    assert trained.layers[0].compute_dtype == "float16"  # the caller's model is unchanged
 
 
 class Subclassed(keras.Model):
@@ -534,7 +534,7 @@ def test_a_model_in_memory_says_so(here, model, capsys):
     assert record["model"] == source
     Path("digits.tflite").write_bytes(Path("digits.quant.tflite").read_bytes())
     process = run("run", "digits.tflite", cwd=here)
-    assert process.returncode == 1  # it is that of float16
+    assert process.returncode == 1  # the record is that of float16
     assert "convert the model again, with litecheck.convert in your program" in process.stderr
 
 
@@ -564,7 +564,7 @@ def litecheck_command(*words, cwd):
     ],
 )
 def test_mistakes_on_the_command_line(lines, words, phrase):
-    """One or two lines; and each command that they name works when it is pasted."""
+    """Each error is one or two lines, and each command in it works when it is pasted."""
     process = litecheck_command(*words, cwd=lines)
     assert_clear_error(process, "litecheck", phrase)
     assert process.stdout == ""
@@ -577,7 +577,7 @@ def test_mistakes_on_the_command_line(lines, words, phrase):
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    """Return a directory with a model, and its file."""
+    """Return a directory with a model and its file."""
     directory = tmp_path_factory.mktemp("lines")
     model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     model.save(directory / "net.keras")
@@ -608,7 +608,7 @@ assert plt.get_fignums() == []
 
 
 def test_a_program_that_calls_it_stays_as_it_is(here):
-    """Nothing on its stderr, and no setting of its own is another afterwards."""
+    """litecheck prints nothing to its stderr and changes none of its settings."""
     (here / "program.py").write_text(PROGRAM, encoding="utf-8")
     process = run(here / "program.py", cwd=here)
     assert process.returncode == 0, process.stderr
@@ -617,7 +617,7 @@ def test_a_program_that_calls_it_stays_as_it_is(here):
 
 
 class Texts(tf.Module):
-    """Two signatures: one takes texts in a batch that varies."""
+    """Two signatures, one of which takes texts with a variable batch size."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="t")])
     def texts(self, t):

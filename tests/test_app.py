@@ -1,4 +1,4 @@
-"""The programs of the page on apps: in each variant they return what `litecheck run` does."""
+"""The programs of `docs/app.md` return what `litecheck run` returns, for each variant."""
 
 import io
 import os
@@ -59,7 +59,7 @@ def test_the_programs_return_what_run_does(files, ending):
         app, run = apps.image(PAGE, files, f"digits.{ending}", f"digits/{name}/0.png")
         assert app == run
     app, run = apps.numbers(PAGE, files, "app-two", f"diabetes.{ending}", apps.PATIENT)
-    assert app == pytest.approx(run, abs=0.11)  # the int8 file's float64 can round otherwise
+    assert app == pytest.approx(run, abs=0.11)  # float64 may round int8 outputs differently
     for x in (0.0, 150.0, 1e6):
         lesson, inputs = f"saved_model/my_model.{ending}", np.float32([[x]])
         app, run = apps.numbers(PAGE, files, "app-line", lesson, inputs, str(x))
@@ -84,7 +84,7 @@ def test_photos_of_other_sizes_are_resized_as_in_training(files):
             exec(given, known)
             decoded, _ = litecheck.images.decoded(str(files / "photo.png"), count)
             expected = litecheck.images.resized(decoded, 8, 8)
-            # To grey and to whole levels, each a level at most.
+            # Converting to grey and rounding to integers each change a pixel by at most 1.
             assert abs(known["numbers"][0] - expected).max() <= 2.01
 
 

@@ -1,4 +1,4 @@
-"""Kills, full disks, stale files, two at once: nothing is lost, nothing half-written."""
+"""Kills, full disks, stale files, two runs at once: no file is lost or half-written."""
 
 import os
 import shutil
@@ -40,14 +40,14 @@ def test_killed_at_any_step(warm, pipeline, tmp_path, stage):
 
 
 class Limit:
-    """A limit on the size of files, as a full disk sets one; it can be sent to a process."""
+    """Limits the size of files, like a full disk. It can be sent to a process."""
 
     def __init__(self, size):
-        """Keep the size in bytes."""
+        """Take the size in bytes."""
         self.size = size
 
     def __call__(self):
-        """Set the limit; writing beyond it raises OSError, as Python ignores the signal."""
+        """Set the limit. Writing beyond it raises OSError, because Python ignores the signal."""
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
 
 
@@ -125,7 +125,7 @@ def test_stale_files_are_named(warm, pipeline, tmp_path):
         "saved_model/my_model has changed: convert the model again:"
         " python -m litecheck convert saved_model/my_model\n"
     )
-    for path in (tmp_path / "saved_model").rglob("*"):  # as a checkout may leave them
+    for path in (tmp_path / "saved_model").rglob("*"):  # as after a checkout
         os.utime(path, (1e9, 1e9) if path.suffix == ".tflite" else None)
     assert notice not in warm("04_deploy_tflite.py", cwd=tmp_path).stdout
     script = lesson(tmp_path, "01_create_model.py", epochs=2, seed=9)

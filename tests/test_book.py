@@ -1,4 +1,4 @@
-"""The book: both languages whole, every link leads somewhere, and a browser has nothing to say."""
+"""The book: both languages are complete, every link works, and a browser reports no errors."""
 
 import html.parser
 import os
@@ -18,7 +18,7 @@ CATALOGUES = REPOSITORY / "docs/locale/ko/LC_MESSAGES"
 
 
 def make(target):
-    """Run make in the repository; a warning of Sphinx is an error there."""
+    """Run make in the repository. It treats warnings of Sphinx as errors."""
     environment = os.environ | {"MAKEFLAGS": "", "PYTHON": sys.executable}
     process = subprocess.run(
         ["make", target], cwd=REPOSITORY, env=environment, capture_output=True, text=True
@@ -28,13 +28,13 @@ def make(target):
 
 @pytest.fixture(scope="module")
 def book():
-    """Build the book; return its directory."""
+    """Build the book, and return its directory."""
     make("book")
     return REPOSITORY / "build/book"
 
 
 class Page(html.parser.HTMLParser):
-    """The ids and the addresses of a page, and the text of its article."""
+    """Collects the ids and links of a page, and the text of its article."""
 
     def __init__(self, path):
         super().__init__()
@@ -99,7 +99,7 @@ def test_a_chapter_shows_what_its_script_prints(book, chapter):
 
 
 def test_pictures_have_korean_text(book):
-    """But for the names of operations and dtypes, which stay."""
+    """The names of operations and dtypes are not translated."""
     pictures = [path.read_text() for path in (book / "ko/_images").glob("*.svg")]
     texts = {text for svg in pictures for text in re.findall(r"<text\b[^>]*>([^<]+)", svg)}
     assert len(pictures) == 4
@@ -127,7 +127,7 @@ def test_every_message_is_translated(book, tmp_path):
 
 
 def prose(text):
-    """Return the code spans and formulas of a message, which a translation must keep."""
+    """Return the code and formulas of a message, which a translation must keep."""
     return sorted(re.findall(r"`[^`]+`|\$[^$]+\$", text))
 
 

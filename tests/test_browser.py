@@ -1,4 +1,4 @@
-"""The page: real Chromium runs it, and its outputs are LiteRT's."""
+"""The page in a real Chromium: its outputs are those of LiteRT."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ pytestmark = [
 
 
 PAGE = ["index.html", "style.css", *(path.name for path in REPOSITORY.glob("browser/*.js"))]
-GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]  # one that is software
+GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]  # a software GPU
 RUN = ["float32", "float16", "dynamic range", "full integer, float ends"]  # what LiteRT.js takes
 PAIRS = [(variant, accelerator) for variant in RUN for accelerator in ["wasm", "webgpu"]]
 
 
 def lay_out(page):
-    """Copy the page without a model to a directory, as `make build/browser` does."""
+    """Copy the page, without a model, to a directory, as `make build/browser` does."""
     shutil.copytree(LITERT, page / "litert")
     for file in PAGE:
         shutil.copy(REPOSITORY / "browser" / file, page)
@@ -41,7 +41,7 @@ def lay_out(page):
 
 @pytest.fixture(scope="module")
 def site(pipeline, warm, tmp_path_factory):
-    """Return a directory where the page is in build/browser, with the lesson's files."""
+    """Return a directory with the page in build/browser, and with the lesson's files."""
     directory = tmp_path_factory.mktemp("site")
     page = directory / "build/browser"
     lay_out(page)
@@ -54,7 +54,7 @@ def site(pipeline, warm, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def serve(site):
-    """Return a function that serves the page with a host; it returns the process and its output."""
+    """Return a function that serves the page on a host and returns the process."""
     processes = []
 
     def start(host="127.0.0.1", port="0", page="build/browser"):
@@ -93,7 +93,7 @@ def chromium():
 
 @contextlib.contextmanager
 def visits(chromium, address):
-    """Yield a function that opens the page; no error and no foreign request may come of it."""
+    """Yield a function that opens the page. It must cause no errors and no foreign requests."""
     said, asked = [], []
 
     def open_page(query="", address=address, before="", routes=(), status="Ready|준비", **context):
@@ -119,14 +119,14 @@ def visits(chromium, address):
 
 @pytest.fixture
 def visit(chromium, address):
-    """Return a function that opens the page, see `visits`."""
+    """Return a function that opens the page. See `visits`."""
     with visits(chromium, address) as open_page:
         yield open_page
 
 
 @pytest.fixture(scope="module")
 def lesson(chromium, address):
-    """Return the page of the lesson's model, for tests that leave it as it is but for x."""
+    """Return the page of the lesson's model. Tests that share it change only x."""
     with visits(chromium, address) as open_page:
         yield open_page("?x=200")
 
@@ -137,7 +137,7 @@ def cell(page, variant, accelerator):
 
 
 def marks(page, accelerators=("wasm", "webgpu")):
-    """Return what the page says of each pair that ran: a dict to "true" or "false"."""
+    """Return whether each variant agrees on each accelerator: a dict to "true" or "false"."""
     found = {}
     for variant, accelerator in PAIRS:
         if accelerator in accelerators:
@@ -204,7 +204,7 @@ def test_the_table_to_copy(lesson):
 
 @pytest.mark.parametrize("slope", [50, 101])
 def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope):
-    """Each variant of which there is another file, on both: the record is that of the lesson."""
+    """The files are of another model, but the record is the lesson's."""
     save_line(tmp_path / "line.keras", slope)
     process = warm("convert", "line.keras", "--batch", 1, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
@@ -223,7 +223,7 @@ def test_files_of_another_model_are_found_out(visit, site, tmp_path, warm, slope
 
 
 def test_a_gpu_that_rounds_to_16_bits_is_found_out(visit, site):
-    """Float32 may be off by 1, and float16 knows steps of 8 there. The CPU stays right."""
+    """float32 may be off by 1, but float16 has steps of 8 there. The CPU's results stay right."""
     rounded = """
         const read = GPUBuffer.prototype.getMappedRange;
         GPUBuffer.prototype.getMappedRange = function (...given) {
@@ -301,7 +301,7 @@ def test_nothing_is_wider_than_the_screen(lesson, width):
 
 
 def own(page, *paths):
-    """Give the page files of the reader's own; return what it says when it has done."""
+    """Give the page one's own files, and return the element that shows the result."""
     page.set_input_files("#file", [str(path) for path in paths])
     page.wait_for_function("!/Running|^$/.test(document.getElementById('own').textContent)")
     page.wait_for_timeout(100)
@@ -309,7 +309,7 @@ def own(page, *paths):
 
 
 def numbers(count):
-    """Return the page's random numbers, float32: those of runs.js's randomInputs."""
+    """Return the random numbers of the page (`randomInputs` in runs.js), float32."""
     seed, values = 1, []
     for _ in range(count):
         seed = (1664525 * seed + 1013904223) % 2**32
@@ -319,7 +319,7 @@ def numbers(count):
 
 @pytest.fixture(scope="module")
 def convolution(models, warm, tmp_path_factory):
-    """Return a directory with a convolutional network, converted with a batch of 1."""
+    """Return a directory with a convolutional network, converted with a batch size of 1."""
     directory = tmp_path_factory.mktemp("convolution")
     shutil.copy(models / "swish.keras", directory / "net.keras")
     images = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)
@@ -403,15 +403,15 @@ def test_own_files_that_cannot_run(visit, site, pipeline, models, warm, tmp_path
     alone = "is the record of a check. Choose the .tflite file together with it."
     api.expect(own(page, record)).to_contain_text(f"model.check.json {alone}")
     (tmp_path / "bad.json").write_text("{}")
-    shutil.copy(file, tmp_path / "model (1).tflite")  # as browsers name a second download
+    shutil.copy(file, tmp_path / "model (1).tflite")  # browsers name a second download like this
     shown = own(page, tmp_path / "bad.json", tmp_path / "model (1).tflite", record)
     api.expect(shown).to_contain_text("✓ 100 of 100", timeout=20_000)
-    shown = own(page, file, record)  # and then one that runs
+    shown = own(page, file, record)  # after failures, a good file runs
     api.expect(shown).to_contain_text("✓ 100 of 100", timeout=20_000)
 
 
 def test_records_that_cannot_be_used(visit, site, tmp_path):
-    """Other files, damaged ones, and those of other versions, each with what to do."""
+    """Files of other kinds, damaged records and other versions. Each message tells what to do."""
     page, file = visit(), site / "build/browser/model.tflite"
     whole = record_of(site / "build/browser/model.check.json")
     old = {key: part for key, part in whole.items() if key != "format"}
@@ -444,7 +444,7 @@ def test_the_page_of_a_record_of_another_version(visit, site, tmp_path):
 
 
 def test_files_that_are_chosen_while_the_page_starts(chromium, address, convolution):
-    """They wait, one after another; and the last that was chosen is shown."""
+    """They wait and run one after another. The page shows the last one."""
     page = chromium.new_page()
     page.goto(address, wait_until="commit")
     page.wait_for_function("document.getElementById('copy')?.onclick !== undefined")
@@ -507,7 +507,7 @@ def test_phones_get_a_qr_code(serve):
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_phones_get_their_gpu(serve, visit):
-    """By https with a certificate that the phone lets pass; by http browsers keep the GPU."""
+    """The page is on https, and the phone accepts the certificate. http has no GPU."""
     address = re.search(r"https://\S+", serve(host="0.0.0.0").stdout.readline())[0]
     page = visit(address=address, ignore_https_errors=True)
     assert "swiftshader" in page.locator("#gpu").inner_text().lower()

@@ -1,4 +1,4 @@
-"""Causes, each in its own words, with a way out; and each way out, taken."""
+"""Each cause of a failed conversion has its own message with a way out, and each way out works."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ def test_a_failure_is_never_empty(message, reason):
 
 
 def stft(length):
-    """Return a function of 1,600 numbers that takes Fourier transforms of a length."""
+    """Return a function that computes Fourier transforms of a given length, of 1,600 numbers."""
     return lambda x: {"y": tf.abs(tf.signal.stft(x, 400, 160, fft_length=length))}
 
 
@@ -139,7 +139,7 @@ def test_what_litert_lacks(warm, tmp_path, name):
 
 
 class Sampling(layers.Layer):
-    """What a variational autoencoder draws."""
+    """Draws a random sample, as in a variational autoencoder."""
 
     def call(self, ends):
         mean, spread = ends
@@ -187,7 +187,7 @@ def test_a_model_that_is_quantized_already(warm, here):
 
 
 def test_layers_of_ones_own_that_are_random(warm, here):
-    """It ran in a circle between the archive and the SavedModel."""
+    """Once, the message for each of archive and SavedModel sent the reader to the other."""
     x = keras.Input((6,))
     mean = layers.Dense(2)(x)
     net = keras.Model(x, layers.Dense(3)(Sampling()([mean, layers.Dense(2)(x)])))
@@ -261,7 +261,7 @@ def test_what_is_no_archive(warm, here):
 
 
 def test_a_batch_of_one_is_tried(warm, here):
-    """Texts in a batch that varies are run wrongly; one at a time they are right."""
+    """Texts with a variable batch size give wrong results. One text at a time is right."""
     words = layers.StringLookup(vocabulary=["a", "b", "c"])
     text = keras.Input((1,), dtype="string")
     y = layers.Dense(2)(layers.Flatten()(layers.Embedding(5, 3)(words(text))))
@@ -301,7 +301,7 @@ def test_the_sizes_of_samples_are_tried(warm, here):
 def test_what_has_no_16_bit_form(warm, here, function, shape, dtype, words):
     net = model(lambda x: layers.Dense(3)(function(x)), shape, dtype=dtype)
     weights = net.get_weights()
-    weights[-2] = weights[-2] * np.float32([1000, 1, 1])  # 8 bits lose much
+    weights[-2] = weights[-2] * np.float32([1000, 1, 1])  # 8 bits lose much accuracy
     net.set_weights(weights)
     net.save("net.keras")
     x = RNG.integers(0, 30, (40, shape)).astype(dtype)
@@ -314,7 +314,7 @@ def test_what_has_no_16_bit_form(warm, here, function, shape, dtype, words):
 
 
 def test_two_signatures_of_one_name(warm, here):
-    """The second would replace the files of the first."""
+    """The files of the second would replace those of the first."""
     module = tf.Module()
     spec = [tf.TensorSpec([None, 2], name="x")]
     module.one = tf.function(lambda x: {"y": 2 * x}, input_signature=spec)
@@ -339,7 +339,7 @@ def test_two_signatures_of_one_name(warm, here):
 
 
 def test_operations_of_ones_own(warm, here):
-    """A published file may have operations that only its program knows."""
+    """A published file may have custom operations that only its own program supports."""
     content = converted(
         lambda x: {"y": tf.raw_ops.Betainc(a=x, b=x, x=x)},
         tf.TensorSpec((1, 3)),
@@ -352,7 +352,7 @@ def test_operations_of_ones_own(warm, here):
 
 
 def test_parts_of_a_graph_are_no_samples(warm, here):
-    """Nodes and edges have first axes of different sizes: a run is one sample."""
+    """Nodes and edges have first axes of different sizes, so each run is one sample."""
 
     def outputs_of(nodes, edges):
         return {"y": tf.math.unsorted_segment_sum(tf.gather(nodes, edges[:, 0]), edges[:, 1], 25)}

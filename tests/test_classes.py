@@ -1,4 +1,4 @@
-"""From a photo to a name: folders as samples and test sets, names of classes, `run`'s line."""
+"""From photos to class names: folders as samples and test sets, names of classes, `run`."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_folders_of_classes(tmp_path, capsys):
     with pytest.raises(ValueError, match="'red' is the name of two classes"):
         classes.of_folders(str(folder), doubled, 4)
     (folder / "red").rename(tmp_path / "elsewhere")
-    os.symlink(tmp_path / "elsewhere", folder / "red")  # which Keras follows
+    os.symlink(tmp_path / "elsewhere", folder / "red")  # Keras follows links
     assert classes.of_folders(str(folder), names(), 3)[1].tolist() == labels.tolist()
     (folder / "red").unlink()
     apart = unicodedata.normalize("NFD", "로봇")
@@ -299,7 +299,7 @@ def test_pillow_is_loaded_where_an_image_is_given_only(colours):
 
 
 def test_keras_s_own_export_of_recurrent_layers_does_not_run(warm, tmp_path):
-    """What the README answers with; the tool's file of the same model is verified."""
+    """The file of Keras's own export does not run. Our file of the same model is verified."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [keras.Input((10, 3)), keras.layers.LSTM(8), keras.layers.Dense(1)], name="model"
@@ -327,7 +327,7 @@ def test_images_of_several_sizes_where_a_model_takes_any(warm, tmp_path):
     assert "accuracy 100.0% on 120 of 120 samples" in process.stdout
     process = warm("run", "any.tflite", "--input", "photos", cwd=tmp_path)
     assert "120 samples: blue 40, green 40, red 40\n" in process.stdout
-    assert process.stdout.count("output output_0") == 4  # what it returns, and three runs
+    assert process.stdout.count("output output_0") == 4  # its details, and three runs
 
 
 def test_random_inputs_of_a_check_say_nothing_about_the_scale(warm, tmp_path):
@@ -340,7 +340,7 @@ def test_random_inputs_of_a_check_say_nothing_about_the_scale(warm, tmp_path):
 
 
 def test_a_device_decodes_an_image_when_it_is_run(colours, warm, tmp_path):
-    """What Pillow cannot read is said where it comes, and a photo that EXIF turns at the end."""
+    """Unreadable images are reported when they are read, and EXIF rotations at the end."""
     directory, _ = colours
     shutil.copytree(directory / "test", tmp_path / "test")
     turned = Image.Exif()

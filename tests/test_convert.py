@@ -1,4 +1,4 @@
-"""The four variants of the lesson's model, by stage 3 and by `convert`: their table, the gate."""
+"""The four variants of the lesson's model, by stage 3 and `convert`: table, and float32 first."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def test_the_lesson_is_drawn_from_the_figures(pipeline):
     picture = (directory / "saved_model/my_model.variants.png").read_bytes()
     pixels = tf.io.decode_png(picture, channels=3).numpy()
     assert pixels.shape[1] >= 800
-    for colour in ["0072B2", "E69F00", "009E73", "D55E00"]:  # every variant is there
+    for colour in ["0072B2", "E69F00", "009E73", "D55E00"]:  # the colours of all variants
         assert (pixels == list(bytes.fromhex(colour))).all(axis=-1).sum() > 500
 
 
@@ -88,17 +88,17 @@ def copy(pipeline, tmp_path):
     return tmp_path
 
 
-STAGES = [("03_convert_model.py",), ("convert", "saved_model/my_model")]  # and the tool's way
+STAGES = [("03_convert_model.py",), ("convert", "saved_model/my_model")]  # stage 3 and the tool
 
 
 class MovedBias(Converter):
-    """Lets the converter move the last bias by 2; a `prepare` of `Warm`."""
+    """A `prepare` of `Warm`: makes the converter add 2 to the last bias."""
 
     def convert(self, converter, convert):
         return edited(convert(), self.move)
 
     def move(self, parsed):
-        """Add 2 to the only array of one number that a file holds."""
+        """Add 2 to the only one-element array in a file."""
         (graph,) = parsed.subgraphs
         held = {tensor.buffer for tensor in graph.tensors if list(tensor.shape) == [1]}
         (buffer,) = [number for number in held if parsed.buffers[number].data is not None]
@@ -120,10 +120,10 @@ def test_the_gate_stops_a_wrong_conversion(warm, copy, stage):
 
 
 class RefusedFloat16(Converter):
-    """Lets the converter refuse float16, or return what LiteRT refuses; a `prepare` of `Warm`."""
+    """A `prepare` of `Warm`: makes the converter refuse float16, or return a bad file."""
 
     def __init__(self, content=None):
-        """Take what the converter returns; None: it raises."""
+        """Take the content that the converter returns, or None if it raises an error."""
         self.content = content
 
     def convert(self, converter, convert):
@@ -163,7 +163,7 @@ def test_without_samples_random_inputs_and_no_full_integer(warm, copy):
 
 
 def test_the_tool_makes_the_same_files_as_the_lesson(warm, pipeline, copy):
-    """All four have the same bytes, and the records say the same of them."""
+    """All four files have the same bytes and the same entries in the record."""
     process = warm("convert", "saved_model/my_model", cwd=copy)
     assert (process.returncode, process.stderr) == (0, "")
     for name in VARIANTS.values():

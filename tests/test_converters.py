@@ -1,4 +1,4 @@
-"""The converter's settings: one converter makes all files of a source."""
+"""The converter's settings. One converter makes all files of a source."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_one_converter_makes_all_files(source, is_reversed):
-    """Each file is the one that a new converter makes, whatever was made before."""
+    """Each file equals that of a new converter, whichever files were made before."""
     runs = [{"image": x[None]} for x in np.random.default_rng(1).random((20, 8, 8, 1), "float32")]
     variants = sorted({*artifacts.VARIANTS} - {PART}, reverse=is_reversed)
     files = {variant: converters.converted(source, variant, runs) for variant in variants}
@@ -32,7 +32,7 @@ def test_one_converter_makes_all_files(source, is_reversed):
 
 
 def test_part_integer_has_a_converter_of_its_own(source):
-    """The debugger changes it so that it only calibrates."""
+    """The quantization debugger changes its converter, which afterwards only calibrates."""
     converter = converters.converter(source, "float32", [])
     assert converters.converter(source, "full integer", []) is converter
     assert converters.converter(source, PART, []) is not converter

@@ -1,4 +1,4 @@
-"""Stage 1: the training, its numbers, and what is in the way of its files."""
+"""Stage 1: the training, its numbers, and obstacles to writing its files."""
 
 import re
 
@@ -46,7 +46,7 @@ def test_another_seed_gives_another_model_in_place_of_the_first(warm, tmp_path):
 
 
 def test_a_training_that_is_too_short_shows_in_the_errors(warm, tmp_path):
-    """As "Try next" says it."""
+    """The exercise in "Try next" gives the result that it promises."""
     process = warm(lesson(tmp_path, "01_create_model.py", epochs=10), cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     (error,) = re.findall(r"^ +5 +\S+ +505 +(\S+)$", process.stdout, re.MULTILINE)

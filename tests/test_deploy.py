@@ -1,4 +1,4 @@
-"""Stage 4: what it prints, its check of both files, and alone as on a device."""
+"""Stage 4: its output, its check of both files, and how it runs on a device."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def test_stage_4_prints_input_output_and_truth(pipeline):
 
 
 def test_one_number_followed(pipeline):
-    """Each step of the arithmetic that stage 4 prints, done again."""
+    """Repeat each step of the arithmetic that stage 4 prints."""
     stdout = pipeline[1]["04_deploy_tflite.py"].stdout
     path = pipeline[0] / "saved_model/my_model.int8.tflite"
     (given,), (taken,) = (side.values() for side in tensors(path))
@@ -47,7 +47,7 @@ def test_both_files_agree_with_the_trained_model(pipeline):
 
 
 def block(directory, *packages):
-    """Make packages that cannot be imported, and return the directory for PYTHONPATH."""
+    """Create packages that fail when imported. Return their directory, for PYTHONPATH."""
     directory.mkdir()
     for name in packages:
         (directory / f"{name}.py").write_text(f"raise ImportError('{name} is not on this device')")
@@ -55,7 +55,7 @@ def block(directory, *packages):
 
 
 def test_on_a_device_ai_edge_litert_is_enough(pipeline, tmp_path):
-    """Stage 4 with the package beside it, and the command `run`."""
+    """Run stage 4 with the package in the same directory, and the command `run`."""
     packages = ["tensorflow", "keras", "tf_keras", "matplotlib", "graphviz", "pydot", "PIL"]
     blocked = block(tmp_path / "blocked", *packages)
     (tmp_path / "saved_model").mkdir()

@@ -1,4 +1,4 @@
-"""Channels made equally large: the same function to the last bit, where layers allow it."""
+"""Equalized channels: the outputs are bit-identical, and layers that do not allow it stay."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from litecheck import equalizing
 
 
 def uneven(model, seed=0):
-    """Give the channels of each layer with weights other sizes, at random."""
+    """Scale the channels of each layer with weights at random."""
     generator = np.random.default_rng(seed)
     for layer in model.layers:
         for weights in layer.weights:
@@ -21,7 +21,7 @@ def uneven(model, seed=0):
 
 
 def spreads(model, x):
-    """Return how many times the largest channel is the smallest, in what each layer takes."""
+    """Return the ratio of the largest to the smallest channel, for the input of each layer."""
     found = []
     for layer in model.layers:
         if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Dense):
@@ -36,7 +36,7 @@ def image(*more):
 
 
 def branches(merges):
-    """Return a model in which two layers take what one gives."""
+    """Return a model in which two layers use the output of one layer."""
     taken = keras.Input((8, 8, 2))
     h = layers.Conv2D(6, 3, activation="relu")(taken)
     ends = [layers.Conv2D(3, 3, activation="relu")(h), layers.Conv2D(3, 3)(h)]

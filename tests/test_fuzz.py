@@ -1,7 +1,7 @@
-"""Truncated, bit-flipped and random files: always an output or a one-line error, never a crash.
+"""Truncated, bit-flipped and random files give an output or a one-line error, and never crash.
 
-A tenth of the mutations runs with the other tests; `make fuzz` runs all: 500 of a `.tflite` file
-and 100 each of `.keras`, `.npy`, `.npz` files and of a SavedModel.
+A tenth of the mutations runs with the other tests, and `make fuzz` runs all. There are 500 of a
+`.tflite` file, and 100 each of `.keras`, `.npy` and `.npz` files and of a SavedModel.
 """
 
 import collections
@@ -32,7 +32,7 @@ def mutations(content, count):
 
 
 def outcome(process):
-    """Return how a process ended: fine, a clear error, or what it did instead."""
+    """Return how a process ended: well, with a clear error, or how it failed otherwise."""
     if process.returncode == 0:
         return "fine"
     if process.returncode < 0:
@@ -75,7 +75,7 @@ def test_mutated_files(warm, pipeline, tmp_path, name, command, option, count):
 
 @pytest.mark.parametrize("part", ["saved_model.pb", "variables/variables.index"])
 def test_mutated_saved_models(warm, pipeline, tmp_path, part):
-    """TensorFlow itself may abort on these; it is counted, and must not become the rule."""
+    """TensorFlow itself may abort on these. Aborts are counted, and must stay rare."""
     directory = tmp_path / "saved_model"
     shutil.copytree(pipeline[0] / "saved_model", directory)
     path = directory / "my_model" / part

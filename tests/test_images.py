@@ -1,4 +1,4 @@
-"""Images and folders: the numbers that Keras reads, and what is said of others."""
+"""Images and folders: the numbers are those that Keras reads, and other files are reported."""
 
 import io
 import os
@@ -18,7 +18,7 @@ AWKWARD = photos.awkward()
 
 
 def as_keras(path, channels, size=None):
-    """Return what `keras.utils.image_dataset_from_directory` does with a file, float32."""
+    """Return a file as `keras.utils.image_dataset_from_directory` reads it, float32."""
     content = tf.io.read_file(str(path))
     image = tf.io.decode_image(content, channels=channels, expand_animations=False)
     return tf.image.resize(image, size or image.shape[:2]).numpy()
@@ -41,7 +41,7 @@ def test_the_numbers_are_keras_s(saved, name, channels):
     path = saved(name, AWKWARD[name])
     pixels, is_turned = images.decoded(path, channels)
     assert is_turned == name.startswith("turned")
-    if channels == 1 and name.endswith(("bmp", "gif")):  # which Keras does not read as grey
+    if channels == 1 and name.endswith(("bmp", "gif")):  # Keras does not read these as grey
         colours, _ = images.decoded(path, 3)
         assert abs(pixels[..., 0] - colours @ [0.299, 0.587, 0.114]).max() < 1.01
         return
@@ -59,7 +59,7 @@ def test_sixteen_bits(saved, kind, channels):
     values = np.random.default_rng(1).integers(0, 65536, (20, 30, count)).astype(np.uint16)
     path = saved("deep.png", tf.io.encode_png(values).numpy())
     pixels, _ = images.decoded(path, channels)
-    # Pillow has 8 bits where Keras adds up 16, so a grey one is up to a level lower.
+    # Pillow has 8 bits where Keras adds up 16 bits, so a grey image is up to one level lower.
     most = 1 if channels == 1 and count > 1 else 1e-3
     assert abs(pixels - as_keras(path, channels)).max() <= most
 
@@ -73,13 +73,13 @@ def test_jpeg_differs_by_what_its_decoders_differ(saved, count, mode, quality):
     path = saved("photo.jpg", content.getvalue())
     for channels in (1, 3) if count < 4 else (3,):
         found = images.decoded(path, channels)[0].astype(int)
-        # Keras takes TensorFlow's faster transform of cosines. With the accurate one all agree.
+        # Keras uses TensorFlow's fast cosine transform. With the accurate one, all values agree.
         accurate = tf.io.decode_jpeg(content.getvalue(), channels, dct_method="INTEGER_ACCURATE")
         assert abs(found - accurate.numpy()).max() <= (1 if mode == "CMYK" else 0)
 
 
 def test_the_loader_of_keras_itself(tmp_path):
-    """Its order of files, classes, sizes and numbers, of a folder in a folder as well."""
+    """The order of files, classes, sizes and numbers agree, also for nested folders."""
     folder = photos.folder(tmp_path / "photos")
     (folder / "red/more/a-b").mkdir(parents=True)
     (folder / "red/more-a").mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_what_a_model_takes(saved, shape, dtype, scale, low, high):
     size = (4, 4) if shape[1] else (2, 2)
     assert (found.dtype, found.shape) == (np.dtype(dtype), (2, *size, *shape[3:]))
     assert (found.min(), found.max()) == (low, high)
-    if dtype == "uint8":  # Keras, too, cuts fractions off
+    if dtype == "uint8":  # Keras, too, drops the fractions
         image = images.resized(images.decoded(saved("two.png", content.getvalue()), 3)[0], 4, 4)
         np.testing.assert_array_equal(found[0], tf.cast(image, tf.uint8))
 

@@ -1,4 +1,4 @@
-"""What is shown of a file's inside: read from it, and enough to compute its outputs by hand."""
+"""What is shown from inside a file is read from it, and suffices to compute outputs by hand."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ X = np.float32([[1], [150], [199]])
 
 @pytest.fixture
 def contents(pipeline):
-    """Return a dict from variants to what the lesson's files hold."""
+    """Return the contents of the lesson's files, by variant."""
     return {
         variant: inside.read(pipeline[0] / f"saved_model/my_model{suffix}")
         for variant, suffix in list(SUFFIXES.items())[:4]
@@ -80,13 +80,13 @@ def test_ends_and_their_ranges_are_those_of_litert(pipeline, contents):
 
 
 def arrays(text, mark=""):
-    """Return the arrays that are printed on lines of their own, after a mark."""
+    """Return the arrays that are printed on lines of their own, after a marker."""
     found = re.findall(rf"^ {{4}}{re.escape(mark)}\[([^]]*)\]$", text, re.MULTILINE)
     return [np.array(numbers.split(), float) for numbers in found]
 
 
 def test_what_is_printed_is_in_the_files(warm, tmp_path):
-    """With another seed, so that nothing can be written down beforehand."""
+    """Use another seed, so that no number can be a constant in the script."""
     process = warm(lesson(tmp_path, "01_create_model.py", seed=2, epochs=100), cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     process = warm("03_convert_model.py", cwd=tmp_path)
@@ -144,7 +144,7 @@ def test_without_dot_the_graphs_are_not_drawn(pipeline, tmp_path):
 
 
 def test_own_models_are_looked_into(warm, models, tmp_path):
-    """Of each operation the dtypes, shapes and bytes; the numbers of small arrays only."""
+    """Each operation is shown with dtypes, shapes and bytes, and small arrays with numbers."""
     process = warm("convert", models / "mobilenet.keras", "--output", "m", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     process = warm("look", "m.tflite", cwd=tmp_path)
@@ -156,7 +156,7 @@ def test_own_models_are_looked_into(warm, models, tmp_path):
         assert all(f"{line}\n" in process.stdout for line in lines)
     assert process.stdout.count("DEPTHWISE_CONV_2D\n") == 13
     assert all(len(line) <= 100 for line in process.stdout.splitlines())
-    drawn = (tmp_path / "m.graph.png").exists()  # some versions of Graphviz give up
+    drawn = (tmp_path / "m.graph.png").exists()  # some versions of Graphviz fail here
     assert ("saved m.graph.png" if drawn else "m.graph.png was not drawn") in process.stdout
 
 
@@ -171,7 +171,7 @@ def test_a_device_looks_into_a_file_without_a_picture(pipeline, tmp_path):
 
 
 def test_a_model_of_several_outputs(warm, tmp_path):
-    """One input and two outputs, where the lesson's model has one."""
+    """This model has two outputs. The lesson's model has one."""
     from tensorflow import keras
 
     x = keras.Input([1], name="x")
@@ -188,7 +188,7 @@ def test_a_model_of_several_outputs(warm, tmp_path):
 
 @pytest.mark.parametrize("low", [-100, -201])
 def test_samples_whose_range_lies_elsewhere(warm, pipeline, tmp_path, low):
-    """The 150 that stages 3 and 4 follow is not in it, and not always the zero."""
+    """Stages 3 and 4 follow x = 150, which is outside this range. So is 0 in one case."""
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model")
     x = f'np.arange({low}, {low + 100}, dtype="float32")[:, None]'
     process = warm(lesson(tmp_path, "03_convert_model.py", samples=x), cwd=tmp_path)

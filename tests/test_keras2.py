@@ -1,4 +1,4 @@
-"""Archives of Keras 2: what is loaded computes what Keras 2 computes, or is refused with a way out.
+"""Archives of Keras 2 compute what Keras 2 computes, or are refused with a way out.
 
 The models are built, saved and run with `tf_keras`, which is Keras 2.
 """
@@ -26,7 +26,7 @@ RNG = np.random.default_rng(7)
 
 
 def model_of(function, *shapes, dtype="float32"):
-    """Return a Keras 2 model of a function of inputs, with weights that reach all regions."""
+    """Return a Keras 2 model of a function of inputs, whose weights reach all cases."""
     inputs = [tf_keras.Input(shape, dtype=dtype) for shape in shapes]
     model = tf_keras.Model(inputs, function(*inputs))
     weights = [RNG.normal(size=weight.shape) for weight in model.get_weights()]
@@ -38,12 +38,12 @@ def model_of(function, *shapes, dtype="float32"):
 
 
 def masked(function):
-    """Return a function of (6, 3) whose zeros are masked."""
+    """Return a function of inputs (6, 3) that masks zeros."""
     return lambda x: layers.GlobalAveragePooling1D()(function(layers.Masking()(x)))
 
 
 def sequential(*parts):
-    """Return a model in a model, behind and before other layers."""
+    """Return a function with a nested model between other layers."""
     return lambda x: layers.Dense(2)(tf_keras.Sequential(list(parts))(layers.Dense(3)(x)))
 
 
@@ -91,7 +91,7 @@ MODELS = {
 
 
 def given(shape, count=20):
-    """Return samples of which some steps are 0, and some 0.5, to be masked."""
+    """Return samples in which some steps are 0 and some 0.5, so that they are masked."""
     x = (3 * RNG.normal(size=(count, *shape))).astype("float32")
     if len(shape) == 2:
         x[:, -1] = 0
@@ -123,7 +123,7 @@ def test_bytes_are_resized_to_reals(tmp_path):
 
 
 def as_of_old(path, change, version=b"2.2.4"):
-    """Change the configuration in a HDF5 archive as an older Keras would have written it."""
+    """Rewrite the configuration in an HDF5 archive as an older Keras would have written it."""
 
     def bare(part):
         if isinstance(part, dict):
@@ -142,24 +142,24 @@ def as_of_old(path, change, version=b"2.2.4"):
 
 
 def layers_of(config):
-    """Return the configurations of a model's layers that are of a kind."""
+    """Return the configurations of a model's layers."""
     return config["config"]["layers"]
 
 
 def without_input(config):
-    """Have the first layer say the shape, as a Sequential model of Keras 2 did."""
+    """Move the input's shape to the first layer, as in a Sequential model of Keras 2."""
     first = layers_of(config).pop(0)["config"]
     layers_of(config)[0]["config"]["batch_input_shape"] = first["batch_input_shape"]
 
 
 def as_list(config):
-    """Make the configuration a list, as before Keras 2.2."""
+    """Turn the configuration into a list, as before Keras 2.2."""
     without_input(config)
     config["config"] = layers_of(config)
 
 
 def without(*keys):
-    """Return a change that leaves keywords out of all layers."""
+    """Return a function that removes keywords from all layers."""
 
     def change(config):
         for layer in layers_of(config):
@@ -170,7 +170,7 @@ def without(*keys):
 
 
 def hard(kind, **keywords):
-    """Return a recurrent layer of the time when hard_sigmoid was the default."""
+    """Return a recurrent layer with hard_sigmoid, the former default."""
     return lambda: getattr(layers, kind)(4, recurrent_activation="hard_sigmoid", **keywords)
 
 
@@ -201,7 +201,7 @@ def test_files_of_older_versions(tmp_path, name):
 
 
 def test_keras_3_is_not_translated(tmp_path):
-    """Its own hard_sigmoid stays, in both formats."""
+    """Keras 3 keeps its own hard_sigmoid, in both formats."""
     import keras
 
     x = keras.Input((3,))
@@ -215,7 +215,7 @@ def test_keras_3_is_not_translated(tmp_path):
 
 
 def test_an_old_recurrent_archive_is_converted(warm, tmp_path):
-    """It ran in a circle: from .h5 to a SavedModel, to .keras, to `time_major`."""
+    """Once, its messages led from .h5 to a SavedModel, to .keras, and to an error."""
     model = model_of(MODELS["lstm"][0], *STEPS)
     model.save(tmp_path / "old.h5")
     x = given((6, 3))
@@ -273,7 +273,7 @@ def test_what_keras_3_would_compute_otherwise_is_refused(tmp_path, name):
 
 
 def by_keras_2(directory, message):
-    """Run the command in a message that has Keras 2 save a SavedModel; return what is to follow."""
+    """Run the command in a message that saves a SavedModel with Keras 2. Return the next one."""
     code, converts = re.search("python -c (.*) && python -m litecheck (.*)", message).groups()
     (code,) = shlex.split(code)
     subprocess.run(

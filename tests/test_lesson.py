@@ -1,4 +1,4 @@
-"""The four scripts as a lesson: short, in the tutorial's own lines, and clear when they fail."""
+"""The four scripts as a lesson: short, with the tutorial's own lines, and with clear errors."""
 
 import ast
 import io
@@ -13,17 +13,17 @@ from conftest import REPOSITORY, WrongConverter, assert_clear_error, converted
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
 FIRST, SECOND, THIRD, FOURTH = SCRIPTS
 LINES = dict(zip(SCRIPTS, [140, 110, 190, 160], strict=True))
-# Parts of the code lines. Stage 3 calls the check for each file, and then looks into the files.
+# Shares of the code lines. Stage 3 calls the check for each file, and then looks into the files.
 SHARES = dict(zip(SCRIPTS, [0.15, 0.15, 0.30, 0.15], strict=True))
 
 
 def read(name):
-    """Return the text of a file of the repository."""
+    """Return the text of a file in the repository."""
     return (REPOSITORY / name).read_text(encoding="utf-8")
 
 
 def code_lines(text):
-    """Return the numbers of the lines that have code: no comment, docstring or blank line."""
+    """Return the numbers of the lines with code, without comments, docstrings and blank lines."""
     left_out = {
         tokenize.COMMENT,
         tokenize.NL,
@@ -44,9 +44,9 @@ def code_lines(text):
 
 
 def package_lines(text):
-    """Return the numbers of the lines that import from the package or use what was imported.
+    """Return the numbers of the lines that import from the package or use an imported name.
 
-    The object of the check counts as well.
+    The object of the check counts as one.
     """
     names, numbers = {"check"}, set()
     for node in ast.walk(ast.parse(text)):
@@ -85,7 +85,7 @@ def test_few_lines_are_not_the_lessons(script):
 
 
 def test_stage_3_has_the_tutorials_lines():
-    """Section 1.2: each, in its order, and one of the check in place of each that saves."""
+    """Section 1.2 has each line in order. A line of the check replaces each line that saves."""
     tutorial = read("tests/lesson_2021/03_convert_model.py").replace("'", '"')
     assert tutorial.count("\n") == 11
     text = read(THIRD).replace("(saved_path)", '("saved_model/my_model")')
@@ -99,12 +99,12 @@ def test_stage_3_has_the_tutorials_lines():
                 for found in script
             ), line
         else:
-            assert line in script, line  # it goes on from the line before
+            assert line in script, line  # it continues the line before
 
 
 @pytest.fixture
 def copy(pipeline, tmp_path):
-    """Return a directory with a fresh `saved_model/` that stages read from, without pictures."""
+    """Return a directory with a fresh `saved_model/` for later stages, without pictures."""
     ignore = shutil.ignore_patterns("*.png", "*.cmdline.tflite")
     shutil.copytree(pipeline[0] / "saved_model", tmp_path / "saved_model", ignore=ignore)
     return tmp_path
@@ -114,18 +114,18 @@ INPUTS = {"my_model", "my_model.keras", "my_model.samples.npy"}
 
 
 def written(directory):
-    """Return the names of what is in `saved_model/`."""
+    """Return the names of the files in `saved_model/`."""
     return {path.name for path in (directory / "saved_model").iterdir()}
 
 
 def without_files(directory):
-    """Remove what stage 3 has written."""
+    """Remove the files that stage 3 has written."""
     for name in written(directory) - INPUTS:
         (directory / "saved_model" / name).unlink()
 
 
 def altered(directory, script, old, new):
-    """Write a script with a slip to a directory, and return its path."""
+    """Write a script with a typing mistake to a directory, and return its path."""
     text = read(script)
     assert text.count(old) >= 1, old
     path = directory / script
@@ -178,7 +178,7 @@ def test_a_slip_in_a_cell_of_stage_3_keeps_pythons_own_words(warm, copy, old, ne
     assert "not written" not in process.stdout
     files = written(copy) - INPUTS
     assert len(files - {"my_model.check.json"}) == count
-    assert ("my_model.check.json" in files) == bool(count)  # written with each file
+    assert ("my_model.check.json" in files) == bool(count)  # the record is saved with each file
     assert all(name.endswith((".tflite", ".check.json")) for name in files)
 
 
@@ -206,7 +206,7 @@ def test_a_wrong_float32_file_is_refused(warm, copy, tmp_path):
 
 
 def spoil(path, damage):
-    """Damage a file: garbage in its place, its first half only, nothing in it, or no file."""
+    """Damage a file: replace it by garbage, keep its first half, empty it or remove it."""
     content = path.read_bytes()
     path.unlink()
     if damage == "half":
@@ -254,8 +254,8 @@ def test_a_script_takes_no_arguments(warm, tmp_path, script, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
-# Uses of the scripts that are gone: with an argument or an option, and names of before. CHANGELOG
-# has them all, and this file some.
+# Uses of the scripts that no longer exist: with an argument or an option, and former names. They
+# may be in CHANGELOG.md and in this file.
 GONE = r"0[1-4]_\w+\.py[ \t]+[-\w'\"$<{(./\[]|--epochs|--seed\b|backstage|\bproo(?:f|ven)"
 PLACES = [
     "litecheck/*.py",
@@ -272,14 +272,14 @@ PLACES = [
     "pyproject.toml",
 ]
 ALLOWED = {
-    # What a target needs, not what a command is given.
+    # These are prerequisites of targets, not arguments of commands.
     ("Makefile", "01_create_model.py $(modules) | $(installed)"),
     (
         "Makefile",
         "saved_model/my_model.png: 02_load_model.py $(modules) saved_model/my_model.keras \\",
     ),
     ("Makefile", "03_convert_model.py $(modules) saved_model/my_mode%/saved_model.pb \\"),
-    # The suffix of old records, which are told apart from damaged ones.
+    # The suffix tells old records from damaged ones.
     ("record.py", 'SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format'),
 }
 
@@ -292,7 +292,7 @@ def test_nothing_names_a_use_of_a_script_that_is_gone():
         if path.suffix in (".png", ".json") or path.is_dir():
             continue
         text = path.read_text(encoding="utf-8")
-        text = re.sub(r'"\s*\n\s*f?"', "", text)  # strings go on in the next line
+        text = re.sub(r'"\s*\n\s*f?"', "", text)  # join strings that continue in the next line
         found |= {
             (path.name, line.strip())
             for line in text.splitlines()

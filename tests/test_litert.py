@@ -1,4 +1,4 @@
-"""Real numbers in, real numbers out: quantization, details by name, and how arrays are shown."""
+"""Real numbers in and out: quantization, details by name, and how arrays are shown."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,16 @@ from litecheck import litert, script
 
 
 def tensor(dtype, scale=0.0, zero_point=0, shape=(1, 3)):
-    """Return details of a tensor as LiteRT gives them."""
+    """Return the details of a tensor in the form that LiteRT gives them."""
     return {"dtype": dtype, "quantization": (scale, zero_point), "shape": np.array(shape)}
 
 
 @pytest.mark.parametrize(
     ("dtype", "zero_point", "real", "stored"),
     [
-        (np.int8, -3, [0.49, 0.26, 0.24], [-2, -2, -3]),  # to the nearest: 0.98, 0.52 and 0.48
+        (np.int8, -3, [0.49, 0.26, 0.24], [-2, -2, -3]),  # to the nearest: 0.98, 0.52, 0.48
         (np.int8, -3, [-0.49, -0.26, -0.24], [-4, -4, -3]),
-        (np.int8, 0, [0.25, 0.75, -0.25], [0, 2, 0]),  # halves to the even neighbour
+        (np.int8, 0, [0.25, 0.75, -0.25], [0, 2, 0]),  # halves are rounded to the even neighbour
         (np.int8, 10, [58.5, 59, 1e9], [127, 127, 127]),  # clipped above
         (np.int8, 10, [-69, -69.5, -1e9], [-128, -128, -128]),  # and below
         (np.uint8, 128, [-64, -65, 63.5], [0, 0, 255]),

@@ -15,7 +15,7 @@ def test_the_picture_shows_both_layers(pipeline):
         pytest.skip("Graphviz's dot is not installed")
     content = (pipeline[0] / "saved_model/my_model.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    # Each layer's box has a black title bar: a run of many dark rows of pixels.
+    # Each layer's box has a black title bar, which is many dark rows of pixels.
     dark = tf.io.decode_png(content, channels=1).numpy()[:, :, 0].mean(axis=1) < 100
     runs = "".join("x" if row else " " for row in dark).split()
     assert len([run for run in runs if len(run) > 20]) == 2
@@ -42,7 +42,7 @@ def test_look_shows_an_archive_and_summarises_large_weights(warm, models, tmp_pa
     )
     assert re.search(r"^input  \S+: float32 \(None, 32, 32, 3\)$", process.stdout, re.MULTILINE)
     assert all(len(line) <= 100 for line in process.stdout.splitlines())
-    # Some versions of Graphviz give up on a graph of this size.
+    # Some versions of Graphviz fail on a graph of this size.
     drawn = (tmp_path / "mobilenet.png").exists()
     assert ("saved mobilenet.png" if drawn else "mobilenet.png was not drawn") in process.stdout
     assert_clear_error(warm("look", "no.keras", cwd=tmp_path), "no.keras is missing")

@@ -1,4 +1,4 @@
-"""The Makefile: what is out of date is made again and nothing else, and a wrong Python is named."""
+"""The Makefile: only outdated files are made again, and an unsupported Python is reported."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not in
 
 @pytest.fixture
 def clone(pipeline, tmp_path):
-    """Return a copy of the repository's files with fresh artifacts and set-up stamps, no .venv."""
+    """Return a copy of the repository with fresh artifacts and set-up stamps, but no packages."""
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy2(path, tmp_path)
@@ -32,9 +32,9 @@ def clone(pipeline, tmp_path):
 
 
 def make(clone, *arguments, python=sys.executable):
-    """Run make in the clone and return its process."""
+    """Run make in the clone, and return its process."""
     return subprocess.run(
-        ["make", "--no-print-directory", *arguments],  # as `make test` is one too
+        ["make", "--no-print-directory", *arguments],  # `make test` may be the parent
         cwd=clone,
         env=os.environ | {"PYTHON": python, "MAKEFLAGS": ""},
         capture_output=True,
@@ -43,7 +43,7 @@ def make(clone, *arguments, python=sys.executable):
 
 
 def steps(clone, *arguments):
-    """Return the scripts that make would run. A dry run names some of them in both its parts."""
+    """Return the scripts that make would run, each once. A dry run prints some of them twice."""
     process = make(clone, "--dry-run", *arguments)
     assert process.returncode == 0, process.stderr
     lines = [line.split()[-1] for line in process.stdout.splitlines() if ".venv/bin" in line]
@@ -51,7 +51,7 @@ def steps(clone, *arguments):
 
 
 def later(path):
-    """Give a file a time in the future, as if it had been edited after all others."""
+    """Give a file a time in the future, as if it were edited after all others."""
     os.utime(path, (4e9, 4e9))
 
 

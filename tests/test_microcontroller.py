@@ -1,4 +1,4 @@
-"""The microcontroller: which files tflite-micro runs, and the C array for a board's project."""
+"""The microcontroller: the files that tflite-micro runs, and the C array for a board."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ SCRIPT = REPOSITORY / "microcontroller/run.py"
 
 @pytest.fixture(scope="module")
 def lesson(pipeline, tmp_path_factory):
-    """Run the script on the lesson's files; return the directory and the finished process."""
+    """Run the script on the lesson's files. Return the directory and the finished process."""
     directory = tmp_path_factory.mktemp("lesson")
     shutil.copytree(pipeline[0] / "saved_model", directory / "saved_model")
     return directory, run(SCRIPT, cwd=directory)
@@ -64,11 +64,11 @@ def arrays(header):
 
 @pytest.mark.parametrize("variant", ["float32", "full integer"])
 def test_a_board_tests_itself_with_the_header(pipeline, tmp_path, variant):
-    """The right file is between the ends, and one whose outputs are a few percent off is not."""
+    """The right file's outputs are between the bounds, and outputs a bit further off are not."""
     suffix = {"float32": "", "full integer": ".int8"}[variant]
     for name in [f"my_model{suffix}.tflite", "my_model.check.json"]:
         shutil.copy(pipeline[0] / "saved_model" / name, tmp_path)
-    if suffix:  # NAME.tflite must be there
+    if suffix:  # the script requires NAME.tflite
         (tmp_path / "my_model.tflite").write_bytes(
             (pipeline[0] / "saved_model/my_model.quant.tflite").read_bytes()
         )
@@ -87,7 +87,7 @@ def test_a_board_tests_itself_with_the_header(pipeline, tmp_path, variant):
     (low,), (high,) = found["my_model_output_lowest"], found["my_model_output_highest"]
     assert low <= stored <= high
     reach = high - low
-    assert reach <= (8 if suffix else 3)  # in steps, or in numbers of 18,205
+    assert reach <= (8 if suffix else 3)  # in steps, or near 18,205
     assert not low <= stored + reach <= high
 
 
@@ -136,7 +136,7 @@ def test_a_model_of_images(models, warm, tmp_path):
 
 
 def test_an_lstm_in_one_operation(warm, tmp_path):
-    """Its state is reset before each run; its integers are those of LiteRT, but for a step."""
+    """Its state is reset before each run. Its integers differ from LiteRT's by at most a step."""
     keras.utils.set_random_seed(5)
     steps = keras.Input((12, 4))
     model = keras.Model(steps, keras.layers.Dense(3)(keras.layers.LSTM(8)(steps)))
@@ -157,7 +157,7 @@ def test_an_lstm_in_one_operation(warm, tmp_path):
 
 
 def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
-    """Each variant; and no header is written of one that returns other outputs."""
+    """Each variant is reported. No header is written for one that returns other outputs."""
     save_line(tmp_path / "my_model.keras", 50)
     assert warm("convert", "my_model.keras", cwd=tmp_path).returncode == 0
     shutil.copy(pipeline[0] / "saved_model/my_model.check.json", tmp_path)
@@ -168,7 +168,7 @@ def test_files_of_another_model_are_found_out(pipeline, tmp_path, warm):
     assert len(re.findall(r"^\w[\w ]+? +yes +\S+ +0 of 99 ", process.stdout, re.MULTILINE)) == 3
     assert process.stdout.count(", and may differ by") == 3
     assert not (tmp_path / "build").exists()
-    shutil.copy(pipeline[0] / "saved_model/my_model.int8.tflite", tmp_path)  # one that is right
+    shutil.copy(pipeline[0] / "saved_model/my_model.int8.tflite", tmp_path)  # a correct file
     process = run(SCRIPT, "my_model", cwd=tmp_path)
     assert_clear_error(process, "the trained model: float32, dynamic range")
     assert "my_model.int8.tflite, the smallest that runs" in process.stdout
@@ -192,7 +192,7 @@ def test_a_file_without_signatures(tmp_path):
 
 
 def test_a_file_of_part_integers(warm, tmp_path):
-    """Convolutions in float stand between others of int8."""
+    """Convolutions in float are between others in int8."""
     (x, _), (test, labels) = ailing.images(100, seed=2), ailing.images(300, seed=3)
     ailing.spread(ailing.convolutions(), [1]).save(tmp_path / "net.keras")
     np.save(tmp_path / "net.samples.npy", x)

@@ -1,4 +1,4 @@
-"""Models as people have them: `convert` converts and compares each, or refuses it."""
+"""Models of all common kinds: `convert` converts and compares each, or refuses it."""
 
 import re
 import shutil
@@ -45,12 +45,12 @@ def test_keras_archives(warm, models, name):
     )
 
     model = keras.models.load_model(models / f"{name}.keras")
-    if name == "mixed_float16":  # the same model in float32, built by the archive's own recipe
+    if name == "mixed_float16":  # in float32, rebuilt from the archive's configuration
         reference = keras.models.clone_model(model, clone_function=in_float32)
         reference.set_weights(model.get_weights())
         model = reference
     path = models / f"{name}.tflite"
-    for size in [3, 7, 20] if name in zoo.RECURRENT else [9]:  # where a size varies
+    for size in [3, 7, 20] if name in zoo.RECURRENT else [9]:  # the variable sizes
         arrays = {}
         for label, tensor in tensors(path)[0].items():
             shape = [known if known > 0 else size for known in tensor["shape_signature"]]
@@ -117,7 +117,7 @@ def test_recurrent_saved_model(warm, models, tmp_path):
 
 
 def without_keras_2():
-    """Hide `tf_keras`, which TensorFlow takes where it is; a `prepare` of `Warm`."""
+    """A `prepare` of `Warm`: hides `tf_keras`, which TensorFlow uses if it is installed."""
     sys.modules["tf_keras"] = None
 
 
@@ -166,7 +166,7 @@ def test_a_model_runs_again_after_it_was_released(models, tmp_path):
 
 
 def multiply(batch):
-    """Return a `tf.Module` whose functions double and triple float32 (batch, 2)."""
+    """Return a `tf.Module` whose functions double and triple a float32 (batch, 2)."""
     spec = tf.TensorSpec([batch, 2], tf.float32, name="x")
     module = tf.Module()
     module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=[spec])
@@ -187,7 +187,7 @@ def test_signatures(warm, tmp_path):
     assert_clear_error(process, "both has no signature 'serving_default'", "['one', 'two']")
     np.save(tmp_path / "one.samples.npy", RNG.random((10, 2)))
     process = warm("convert", "one", cwd=tmp_path)
-    assert "on 8 of 10 samples of one.samples.npy" in process.stdout  # 4 samples a run
+    assert "on 8 of 10 samples of one.samples.npy" in process.stdout  # 4 samples in each run
     assert (tmp_path / "one.tflite").exists()
 
 
@@ -336,7 +336,7 @@ def test_an_archive_has_no_signatures(warm, models):
 
 
 def test_another_place_for_the_results(pipeline, tmp_path):
-    """The model lies where nothing may be written."""
+    """The model is in a directory that cannot be written."""
     directory = tmp_path / "models/saved_model"
     shutil.copytree(pipeline[0] / "saved_model", directory)
     for path in directory.glob("my_model.*t*"):
@@ -418,7 +418,7 @@ def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
     output = float(re.search(r"output output_0: \[\[(.*)\]\]", process.stdout)[1])
     assert output == pytest.approx(model.predict(x[:1], verbose=0).item(), abs=0.1)
 
-    small = x / np.float32([1000, -1000])  # a sum, which 8 bits hold well
+    small = x / np.float32([1000, -1000])  # a sum, which 8 bits represent well
     np.save(tmp_path / "net.samples.npy", small)
     labels = small[:, 0] - small[:, 1] + 1
     np.savez(tmp_path / "net.test.npz", inputs=small, labels=labels)
@@ -540,7 +540,7 @@ def test_a_recurrent_saved_model_keeps_its_names_and_its_outputs(warm, models, t
     np.testing.assert_allclose(output, clone.predict(x, verbose=0), rtol=1e-4)
 
     model.set_weights([2 * weight for weight in model.get_weights()])
-    model.save(tmp_path / "lstm.keras")  # of another training than the SavedModel
+    model.save(tmp_path / "lstm.keras")  # from another training than the SavedModel
     process = warm("convert", "lstm", cwd=tmp_path)
     assert_clear_error(process, "was not written", "lstm.keras may be of another training")
 
@@ -600,7 +600,7 @@ def test_a_subclassed_model(warm, tmp_path):
     model.save(tmp_path / "own.keras")
     process = warm("convert", "own.keras", cwd=tmp_path)
     assert_clear_error(process, "holds Subclassed, which", 'model.export("own")')
-    model.export(tmp_path / "own", verbose=False)  # what the message says leads out
+    model.export(tmp_path / "own", verbose=False)  # the advice in the message
     assert_converted(warm("convert", "own", cwd=tmp_path), tmp_path / "own")
 
 
@@ -633,7 +633,7 @@ class Subclassed(keras.Model):
 
 @pytest.mark.parametrize(("depth", "batch"), [(150, None), (150, 2), (20, None)])
 def test_many_variables_are_made_constants_once(tmp_path, depth, batch):
-    """Names, outputs and shapes stay; a SavedModel of few variables is converted as it is."""
+    """Names, outputs and shapes stay. A SavedModel of few variables is converted unchanged."""
     first, second = keras.Input([3], name="zeta"), keras.Input([3], name="alpha")
     x = keras.layers.Subtract()([first, second])
     for _ in range(depth):
@@ -657,7 +657,7 @@ def test_many_variables_are_made_constants_once(tmp_path, depth, batch):
 
 
 def test_variables_that_are_changed_or_asked_for_more_stay(tmp_path):
-    """They cannot be made constants."""
+    """Such variables cannot be made constants."""
     module = tf.Module()
     module.many = [tf.Variable([1.0 + i / 999]) for i in range(300)]
     module.counter = tf.Variable(0.0)
@@ -677,7 +677,7 @@ def test_variables_that_are_changed_or_asked_for_more_stay(tmp_path):
         tf.saved_model.save(module, path, signatures=function)
         source = load_model(path, str(tmp_path / "out")).source
         assert source.has_state == (name == "counted")
-        if source.has_state:  # a copy, which says what the state is at first
+        if source.has_state:  # a copy that also has the initial state
             loaded = tf.saved_model.load(source.directory)
             assert len(loaded.signatures["serving_default"].variables) == 301
         else:

@@ -1,4 +1,4 @@
-"""The program in C: it returns what LiteRT in Python does, and each failure prints one line."""
+"""The C program returns what LiteRT returns in Python, and each failure prints one line."""
 
 import ctypes
 import importlib.util
@@ -28,7 +28,7 @@ SANITIZERS = [
 
 
 def build(directory, *flags):
-    """Compile the program into a directory beside the library; return the compiler's process."""
+    """Compile the program next to the library in a directory. Return the compiler's process."""
     for library in PACKAGE.glob("libLiteRt.*"):
         shutil.copy(library, directory)
     strict = ["-std=c11", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror", *flags]
@@ -60,12 +60,12 @@ def sanitized(plain, tmp_path_factory):
 
 @pytest.fixture(params=["plain", "sanitized"])
 def program(request):
-    """Return each of both programs."""
+    """Return the plain and the sanitized program in turn."""
     return request.getfixturevalue(request.param)
 
 
 def deploy(program, *arguments, **settings):
-    """Run the program and return its process, with bytes in `stdout` and `stderr`."""
+    """Run the program. Return its process, with bytes in `stdout` and `stderr`."""
     command = [program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=120, **settings)
 
@@ -79,7 +79,7 @@ def outputs(process):
 
 
 def in_python(path, values):
-    """Return the outputs by name, in real numbers, of values that fill the inputs in order."""
+    """Return outputs by name, in real numbers, for values that fill the inputs in order."""
     values = itertools.chain(values, itertools.repeat(values[-1]))
     given = []
     for tensor in tensors(path)[0].values():
@@ -93,7 +93,7 @@ def in_python(path, values):
 def assert_as_in_python(program, path, values):
     """Compare all outputs of the program with those of LiteRT in Python.
 
-    A tensor has one name in C; what is its second name in Python is the same output.
+    In C a tensor has one name. If it has a second name in Python, that is the same output.
     """
     printed, expected = outputs(deploy(program, path, *values)), in_python(path, values)
     names = {name for name, _ in printed}
@@ -123,7 +123,7 @@ def test_it_prints_what_the_command_run_prints(plain, pipeline, warm):
         lines[1],
     )
     assert lines[:3] == warm("run", path, cwd=path.parent).stdout.splitlines()[:3]
-    held = scale * round(150 / scale)  # what an int8 can hold of 150
+    held = scale * round(150 / scale)  # 150 as int8 represents it
     assert float(lines[3].split()[-1]) == pytest.approx(held, rel=1e-6)
     assert re.fullmatch(r"one run takes [\d.]+ us, the median of \d+", lines[-1])
     path = pipeline[0] / "saved_model/my_model.tflite"
@@ -135,7 +135,7 @@ def spec(shape, dtype=tf.float32, name=None):
 
 
 def quantized(dtype, operations):
-    """Return the content of a file that takes and gives a quantized dtype."""
+    """Return the content of a file whose input and output have a quantized dtype."""
     matrix = tf.constant([[1.0, -2.0], [0.5, 3.0]])
     return converted(
         lambda x: tf.matmul(x, matrix),
@@ -153,7 +153,7 @@ INT16 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_IN
 
 
 def without_signature(content):
-    """Return the content of a file without its signatures, as other converters write it."""
+    """Return a file's content without its signatures, as other converters write it."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     model.signatureDefs = []
     builder = flatbuffers.Builder(0)
@@ -245,7 +245,7 @@ def test_int64_is_exact(program, tmp_path):
 
 
 def test_floats_at_their_limits(program, tmp_path):
-    """What rounds to infinity is refused, and the sign of zero is kept."""
+    """Numbers that round to infinity are refused, and the sign of zero is kept."""
     for dtype, limit, beyond in [
         (tf.float16, "-65504", "-65520"),
         (tf.float32, "-3.4028235e38", "-3.4028236e38"),
@@ -274,7 +274,7 @@ def test_odd_names_stay_in_one_line(program, tmp_path):
 
 
 def assert_one_line(process, *phrases):
-    """Check the failed process for one line on stderr that holds every phrase, and no more."""
+    """Check that a process failed with exactly one line, on stderr, with every phrase in it."""
     assert process.returncode == 1, process.stderr
     assert process.stdout == b""
     lines = process.stderr.decode().splitlines()
@@ -300,7 +300,7 @@ def test_files_that_are_none(program, pipeline, tmp_path):
 
 
 def give_up_reading_everything():
-    """Drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, so that permissions hold for root too."""
+    """Drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, so that permissions apply to root too."""
     for capability in (1, 2):
         ctypes.CDLL(None).prctl(24, capability)
 
@@ -421,7 +421,7 @@ def test_every_handle_is_released(sanitized, networks, tmp_path, name, values):
     path = networks(name) if name in NETWORKS else tmp_path / "model.tflite"
     if name in REFUSED:
         path.write_bytes(REFUSED[name][0]())
-    # Nothing is excused because something still points to it at the end.
+    # Memory counts as leaked even if a pointer to it still exists at the end.
     roots = "use_globals=0:use_stacks=0:use_registers=0"
     options = f"log_path={tmp_path}/report:fast_unwind_on_malloc=0"
     environment = os.environ | {"ASAN_OPTIONS": options, "LSAN_OPTIONS": roots}
@@ -430,14 +430,14 @@ def test_every_handle_is_released(sanitized, networks, tmp_path, name, values):
     leaks = re.findall(r"leak of (\d+) .*\n((?: +#.*\n)+)", report.read_text())
     assert leaks
     for size, frames in leaks:
-        # Kept until the process ends: what LiteRT knows of the CPU, the buffer of stdout, and two
-        # pointers to registries. A handle's blocks are larger.
+        # Some memory stays until the process ends: LiteRT's information on the CPU, the buffer of
+        # stdout, and two pointers to registries. The blocks of a handle are larger.
         if "pthread_once" not in frames and " in finish " not in frames:
             assert int(size) <= 8 or not re.search(" in (LiteRt|begin|end)", frames), frames
 
 
 def is_ours(report):
-    """Return whether a crash is the program's: it, and not LiteRT, is innermost in the report."""
+    """Return whether our code crashed: the innermost frame is the program's, not LiteRT's."""
     frames = re.findall(r"^ *#\d+ .*$", report, re.MULTILINE)
     places = [frame for frame in frames if "libLiteRt" in frame or "/native/" in frame]
     return "runtime error" in report or not places or "libLiteRt" not in places[0]
@@ -490,7 +490,7 @@ def test_the_directory_runs_elsewhere_in_an_empty_environment(plain, pipeline, t
 
 @pytest.fixture
 def clone(pipeline, tmp_path):
-    """Return a copy of the repository's files with fresh artifacts, and LiteRT in its .venv."""
+    """Return a copy of the repository with fresh artifacts, and LiteRT in its .venv."""
     for name in ["Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"]:
         shutil.copy(REPOSITORY / name, tmp_path)
     for path in [*REPOSITORY.glob("0*.py"), REPOSITORY / "convert-tflite.sh"]:

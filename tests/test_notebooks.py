@@ -13,7 +13,7 @@ SCRIPTS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
 
 
 def execute(script, directory):
-    """Execute a script as a notebook in `directory` and return the notebook with its outputs."""
+    """Execute a script as a notebook in `directory`. Return the notebook with its outputs."""
     notebook = jupytext.read(REPOSITORY / script)
     client = nbclient.NotebookClient(
         notebook, kernel_name="python3", resources={"metadata": {"path": directory}}
@@ -60,7 +60,7 @@ def test_every_code_cell_is_introduced(notebooks, script):
 def test_outputs_are_clean(notebooks, script):
     for output in outputs(notebooks[0][script]):
         assert output.get("name") != "stderr", output
-        if output.output_type == "execute_result":  # no value shows that was not meant to
+        if output.output_type == "execute_result":  # no other value is shown
             assert "image/png" in output.data or "image/svg+xml" in output.data
 
 

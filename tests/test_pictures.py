@@ -1,4 +1,4 @@
-"""The figures: what is drawn is what was given."""
+"""The figures show exactly the given numbers."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,13 +9,13 @@ from litecheck import artifacts, inside, pictures
 
 @pytest.fixture(autouse=True)
 def closed():
-    """Close the figures of each test."""
+    """Close all figures after each test."""
     yield
     plt.close("all")
 
 
 def drawn(axes):
-    """Return what is drawn in lines and points: a dict from labels to (n, 2)."""
+    """Return the lines and points of a figure: a dict from labels to (n, 2)."""
     return {line.get_label(): np.array(line.get_xydata()) for line in axes.lines}
 
 

@@ -1,4 +1,4 @@
-"""The five steps with their defaults: what they write and print, and that all forms agree."""
+"""The five steps with their defaults: their files and output, and all forms agree."""
 
 import re
 import shutil

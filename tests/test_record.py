@@ -1,4 +1,4 @@
-"""The record of a check: what it holds, how a device agrees with it, and what is damaged."""
+"""The record of a check: its contents, how a device agrees with it, and damaged records."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ AGREES = (
 
 @pytest.fixture
 def device(pipeline, tmp_path):
-    """Return a directory with the lesson's files and their record, and nothing else."""
+    """Return a directory with only the lesson's files and their record."""
     for path in (pipeline[0] / "saved_model").glob("my_model*"):
         if path.name.endswith((".tflite", ".check.json")):
             shutil.copy(path, tmp_path)
@@ -46,7 +46,7 @@ def change(path, alter):
 
 @pytest.fixture(scope="module")
 def other(warm, tmp_path_factory):
-    """Return a function that converts a line y = slope · x + 5 under a name of its own."""
+    """Return a function that converts a line y = slope · x + 5, under a name of its own."""
     directory = tmp_path_factory.mktemp("other")
 
     def make(slope):
@@ -87,7 +87,7 @@ def test_without_a_record_a_line_says_so(warm, device):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("slope", [50, 101])
 def test_a_file_of_another_model_under_the_same_name(warm, device, other, variant, slope):
-    """A line of another slope, by half and by one percent: that is within full integer's error."""
+    """The slope is off by half or by 1%. Only 1% is within full integer's error."""
     shutil.copy(f"{other(slope)}{SUFFIXES[variant]}", device / f"my_model{SUFFIXES[variant]}")
     process = warm("run", f"my_model{SUFFIXES[variant]}", cwd=device)
     if (variant, slope) == ("full integer", 101):
@@ -124,7 +124,7 @@ def test_the_numbers_decide_and_not_the_hash(warm, device):
 
 
 def test_a_device_is_blamed_where_the_file_is_the_checked_one(warm, device):
-    """As if LiteRT returned other outputs here: the record's expected outputs are others."""
+    """Change the expected outputs in the record, as if LiteRT returned other outputs here."""
     change(
         device / "my_model.check.json",
         lambda fields: fields["runs"][3].update(outputs=fields["runs"][9]["outputs"]),
@@ -212,7 +212,7 @@ def test_a_record_that_is_none(device, content):
 
 
 def places(part, path=()):
-    """Yield the paths of all that is in an object of JSON, of lists only of the first two."""
+    """Yield the paths of all values in a JSON object, but only of the first two in a list."""
     yield path
     items = {"dict": dict.items, "list": lambda part: enumerate(part[:2])}
     for key, value in items.get(type(part).__name__, lambda _: [])(part):
@@ -220,7 +220,7 @@ def places(part, path=()):
 
 
 def test_whatever_stands_in_a_record_is_taken_or_damaged(device):
-    """Never another exception: other kinds of values in every place."""
+    """With a value of another kind in any place, no other exception is raised."""
     path, file = device / "my_model.check.json", str(device / "my_model.int8.tflite")
     whole = record_of(path)
     whole["runs"] = whole["runs"][:2]
@@ -241,11 +241,11 @@ def test_whatever_stands_in_a_record_is_taken_or_damaged(device):
             except script.Failure as failure:
                 ends["damaged"] += 1
                 assert 1 <= len(str(failure).splitlines()) <= 2
-    assert min(ends.values()) > 300  # most places are of other variants, or for people to read
+    assert min(ends.values()) > 300  # most values concern other variants, or are for people to read
 
 
 def with_more(part):
-    """Return an object of JSON with a field more wherever fields have names of their own."""
+    """Return a JSON object with one more field in each object that has named fields."""
     part = {"later": {"new": [1]}} | part
     runs = [
         {"later": 7}
@@ -263,7 +263,7 @@ def with_more(part):
 
 
 def arrays_with_more(arrays):
-    """Return packed arrays with a field more."""
+    """Return packed arrays with one more field each."""
     return {name: {"later": 7} | array for name, array in arrays.items()}
 
 
@@ -280,7 +280,7 @@ OTHERS = {
     "none": lambda fields: fields.pop("format"),
     "two": lambda fields: fields.update(format=2),
     "in words": lambda fields: fields.update(format="1"),
-    "old": lambda fields: fields.pop("format"),  # and under the old name
+    "old": lambda fields: fields.pop("format"),  # the file has the old name, too
 }
 
 
@@ -304,7 +304,7 @@ def test_a_record_of_another_version(warm, device, version):
 
 
 def test_an_old_record_of_another_file_is_not_asked(warm, device):
-    """`my_model.v2.tflite` is no variant of `my_model`, and has no record."""
+    """`my_model.v2.tflite` is not a variant of `my_model`, and has no record."""
     (device / "my_model.check.json").rename(device / "my_model.proof.json")
     (device / "my_model.tflite").rename(device / "my_model.v2.tflite")
     process = warm("run", "my_model.v2.tflite", cwd=device)
@@ -334,14 +334,14 @@ def line_of(slope):
     ],
 )
 def test_the_command_to_convert_again_works(warm, tmp_path, kind, damage):
-    """It is tried as it is printed; then the file agrees, and nothing is said any more."""
+    """Run it as printed. Then the file agrees, and the message is gone."""
     model, given, name = line_of(3), "net", "net"
     if kind in ("SavedModel", "both"):
         model.export(tmp_path / "net", verbose=False)
     if kind in ("archive", "elsewhere"):
         given = "net.keras"
         model.save(tmp_path / given)
-    if kind == "both":  # and only the SavedModel can be converted
+    if kind == "both":  # only the SavedModel can be converted
         (tmp_path / "net.keras").write_bytes(b"of a model with code of its own")
     if kind == "elsewhere":
         name = "out/my net"
@@ -383,9 +383,9 @@ def test_a_file_that_was_tried_earlier_and_one_of_its_own(warm, device):
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_the_page_takes_and_refuses_the_same_records(device):
-    """In browser/check.js: each damage, each other version, and fields that are not known."""
+    """browser/check.js gets each damage, each other version, and unknown fields."""
     whole = record_of(device / "my_model.check.json")
-    # What no runtime reads, or Python alone does, is no damage there.
+    # Fields that only Python reads, or no runtime, are not damage there.
     alone = ["threshold", "model"]
     damages = [name for name in DAMAGES if not any(word in name for word in alone)]
     cases = {"whole": whole, "more": with_more(whole)}
@@ -421,7 +421,7 @@ def test_the_page_takes_and_refuses_the_same_records(device):
 
 
 def described(outputs, tolerance=1.0):
-    """Return a `Recorded` of outputs y, with an input x of as many runs."""
+    """Return a `Recorded` of outputs y, with one input x for each run."""
     inputs = [{"x": np.float32([[index]])} for index in range(len(outputs))]
     tolerances = [{"y": np.full(2, tolerance, "float32")} for _ in outputs]
     ranges = {"y": np.ones(2)}
@@ -468,7 +468,7 @@ def test_only_runs_of_the_shapes_that_a_runtime_takes():
 
 @pytest.mark.parametrize(("size", "runs"), [(10, 100), (2_000, 14), (20_000, 1), (10**6, 1)])
 def test_a_record_holds_a_hundred_runs_or_a_megabyte_or_one_run(size, runs):
-    """A number of 4 bytes takes 16 / 3 of text: one of an input, and of an output six."""
+    """A number of 4 bytes takes 16 / 3 bytes of text. An input has one, an output has six."""
     inputs = [{"x": np.zeros((1, size), "float32")} for _ in range(120)]
     outputs = [{"y": run["x"]} for run in inputs]
     found = record.chosen(inputs, outputs, [[index] for index in range(120)])
@@ -479,7 +479,7 @@ def test_a_record_holds_a_hundred_runs_or_a_megabyte_or_one_run(size, runs):
 
 
 def test_a_record_shows_each_predicted_class_and_several_samples():
-    """Ten runs fit: of a thousand, the classes 0, 3 and 8 are predicted once each."""
+    """About ten runs fit. Among 1,000 runs, the classes 0, 3 and 8 are predicted once each."""
     classes = np.full(1000, 5)
     classes[[500, 700, 900]] = 0, 3, 8
     inputs = [{"x": np.zeros((1, 12_000), "float32")} for _ in classes]
@@ -526,7 +526,7 @@ def test_arrays_are_packed_in_little_endian_order(array):
 
 
 def saved_model(directory, function, *specs):
-    """Save a function as a SavedModel, and samples of its first input beside it."""
+    """Save a function as a SavedModel, and samples of its first input."""
     save_function(directory, function, *specs)
     samples = np.random.default_rng(1).uniform(-1, 1, (40, *specs[0].shape[1:]))
     np.save(f"{directory}.samples.npy", samples.astype("float32"))
@@ -544,7 +544,7 @@ def test_two_names_of_one_output(warm, tmp_path):
 
 
 def test_outputs_of_other_scales_in_one_tensor(warm, tmp_path):
-    """A small component's error, large beside its range, is no excuse for a large one."""
+    """A small component's relative error does not excuse an error of a large component."""
 
     def stretched(slope):
         return lambda x: {"y": x * tf.constant([slope, 20.0])}
@@ -562,7 +562,7 @@ def test_outputs_of_other_scales_in_one_tensor(warm, tmp_path):
 
 @pytest.mark.parametrize("name", ["swish", "lstm", "two_inputs", "uint8_image", "embedding"])
 def test_other_models(warm, models, tmp_path, name):
-    """Sound files agree: convolutions, recurrent layers, several ends, integers."""
+    """Sound files agree: convolutions, recurrent layers, several inputs and outputs, integers."""
     process = warm("convert", f"{name}.keras", "--output", tmp_path / "m", cwd=models)
     assert process.returncode == 0, process.stderr
     for path in sorted(tmp_path.glob("m*.tflite")):

@@ -1,4 +1,4 @@
-"""What helps where eight bits lose much: causes are named, and files that lose less are made."""
+"""If eight bits lose much accuracy, causes are named, and files that lose less are made."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ import litecheck
 from litecheck import conversion, quantization, rescue
 
 PAGE = REPOSITORY / "docs/when-accuracy-drops.md"
-TOLD = [  # what is said only where something is lost
+TOLD = [  # printed only if accuracy is lost
     "sets the largest value",
     "calibrated without",
     "outside the calibrated range",
@@ -39,7 +39,7 @@ TOLD = [  # what is said only where something is lost
 
 @pytest.fixture(scope="module")
 def hurt(tmp_path_factory):
-    """Return a directory with models that eight bits hurt, and healthy ones."""
+    """Return a directory with models that lose accuracy with eight bits, and healthy ones."""
     directory = tmp_path_factory.mktemp("hurt")
 
     def save(name, model, samples, inputs, labels):
@@ -70,7 +70,7 @@ def hurt(tmp_path_factory):
 
 @pytest.fixture
 def here(hurt, tmp_path):
-    """Return a function that copies a model to an empty directory, which it returns."""
+    """Return a function that copies a model to an empty directory and returns the directory."""
 
     def copy(name, *without):
         for file in hurt.glob(f"{name}.*"):
@@ -88,7 +88,7 @@ def lost(rows, variant):
 
 
 def without_rows(out):
-    """Return what is said beside the table."""
+    """Return the output without the rows of the table."""
     return re.sub(r"^(float|dynamic|full|part|16-bit).*\n", "", out, flags=re.MULTILINE)
 
 
@@ -114,7 +114,7 @@ def test_few_operations_stay_in_float(here, warm, name, few, culprit):
     rows = table(out)
     assert lost(rows, "full integer") > 1 >= lost(rows, "part integer")
     assert rows["part integer"]["dtypes"] == "int8"
-    assert f"{few + (name == 'mask')} of " in out  # a layer of attention is float in any case
+    assert f"{few + (name == 'mask')} of " in out  # attention adds one that is always float
     worst = record_of(directory / f"{name}.check.json")["operations"]
     assert [each["loss"] for each in worst] == sorted((e["loss"] for e in worst), reverse=True)
     if name != "mask":
@@ -167,7 +167,7 @@ def test_the_ends_alone(here, warm, name, end, metric):
 
 @pytest.mark.parametrize("has_test_set", [True, False])
 def test_a_sample_that_sets_the_ranges(here, warm, has_test_set):
-    """What is advised works: the same conversion is sound afterwards."""
+    """The advice works: the same conversion is sound afterwards."""
     directory = here("outlier", *([] if has_test_set else [".test.npz"]))
     out = warm("convert", "outlier.keras", cwd=directory).stdout
     evidence = r"sample 11 sets the largest value in (\d+) of (\d+) tensors, (\d+) times the next"
@@ -230,7 +230,7 @@ def test_too_few_samples(here, warm):
 
 
 def test_samples_on_a_larger_scale(here, warm):
-    """Right samples beside them do not help, and are no longer asked for."""
+    """Adding correct samples does not help, and the messages do not ask for more."""
     directory = here("healthy")
     x = np.load(directory / "healthy.samples.npy")
     for samples in [255 * x, np.concatenate([255 * x[:50], x[50:]])]:
@@ -257,7 +257,7 @@ def test_numbers_far_from_zero(tmp_path, warm):
 
 
 def test_a_few_samples_outside_of_what_calibrated(here, warm):
-    """The count is of those that err most, whatever the accuracy."""
+    """The samples with the largest errors are counted, whatever the accuracy."""
     directory = here("denoiser")
     with np.load(directory / "denoiser.test.npz") as test:
         inputs, labels = test["inputs"][:200], test["labels"][:200]
@@ -299,7 +299,7 @@ def test_a_saved_model_and_a_model_in_memory(here, tmp_path):
 
 
 def test_lstm_with_mixed_columns(tmp_path, warm):
-    """Operations that keep a state are quantized alone, too."""
+    """Operations with a state are also quantized alone."""
     keras.utils.set_random_seed(1)
     (x, labels), scale = ailing.images(700, seed=1), np.ones(8, np.float32)
     scale[[2, 6]] = 1000, 0.01
@@ -352,7 +352,7 @@ def slow(tmp_path_factory):
 
 
 def during_the_search(directory, act):
-    """Convert on a terminal, act on the processes during the search; return status and output."""
+    """Convert on a terminal, and call `act` during the search. Return the status and the output."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "litecheck", "convert", "slow.keras", "--output", act.__name__]
     process = subprocess.Popen(
@@ -414,7 +414,7 @@ def test_outliers():
     for own in [[3], [3, 39]]:
         runs = healthy.copy()
         runs[:, own] *= 40
-        found = quantization.outliers([*runs, np.full(40, 1e9, "float32")])  # a constant, too
+        found = quantization.outliers([*runs, np.full(40, 1e9, "float32")])  # and a constant
         assert (found.runs, found.tensors, found.of) == (own, 20, 20)
         assert 20 < found.times < 60
     runs = healthy.copy()
@@ -422,11 +422,11 @@ def test_outliers():
     runs[:, 39] *= 300  # one hides the other
     assert quantization.outliers(runs).runs == [3, 39]
     runs = healthy.copy()
-    runs[:8, 3] *= 40  # each in an input of its own
+    runs[:8, 3] *= 40  # each in tensors of its own
     runs[8:, 39] *= 40
     assert quantization.outliers(runs).runs == [3, 39]
     runs = healthy.copy()
-    runs[:, :3] *= 40  # more than a twentieth: a kind of samples, and no outliers
+    runs[:, :3] *= 40  # more than a twentieth are a kind of samples, not outliers
     assert quantization.outliers(runs) is None
     runs = healthy.copy()
     runs[:9, 3] *= 40  # in fewer than half of the tensors
@@ -457,7 +457,7 @@ def test_layers_are_named(name, layers, expected):
 
 
 def test_numbers_of_scopes_are_not_those_of_layers():
-    """Keras opens `dense` twice, which makes `dense_1` of it, and `dense_1_1` of `dense_1`."""
+    """Keras opens each scope twice: `dense` becomes `dense_1`, and `dense_1` `dense_1_1`."""
     layers = ["dense", "dense_1"]
     twice = quantization.layers_of(["net/dense_1/MatMul", "net/dense_1_1/MatMul"], layers)
     assert list(twice.values()) == layers
@@ -466,7 +466,7 @@ def test_numbers_of_scopes_are_not_those_of_layers():
 
 
 class Named:
-    """An operation of a file, as far as a search looks at it."""
+    """An operation with only the attributes that the search reads."""
 
     def __init__(self, name):
         self.name = name.upper()
@@ -482,7 +482,7 @@ class Named:
 
 
 def additive(costs):
-    """Return what a file loses in which operations add up, unless they stay in float."""
+    """Return a loss that is the sum of the costs of the operations that are not in float."""
     return lambda floats: sum(cost for name, cost in costs.items() if name not in floats)
 
 
@@ -519,12 +519,12 @@ def test_an_operation_that_cannot_be_tried_is_left_out():
 
     found = quantization.ranked(Named.several("abc"), loss, [])
     assert [each.name for each in found.costs] == ["b", "c"]
-    assert found.floats is None  # that of "a" cannot be brought back
+    assert found.floats is None  # the loss of "a" remains
 
 
 @pytest.mark.parametrize("name", ["outlier", "all"])
 def test_a_repaired_file_outlives_its_process(here, monkeypatch, name):
-    """What another process of the same conversion finds there, it keeps, with its note."""
+    """A second process of the same conversion keeps the file, with its note."""
     directory = here(name)
     monkeypatch.chdir(directory)
     records = []
@@ -545,7 +545,7 @@ def test_the_record_can_be_read_by_others(here, warm):
 
 
 def test_the_program_of_the_page_prints_what_the_page_shows(tmp_path, warm):
-    """But for times, and for what another processor adds in another order."""
+    """The numbers may differ, because processors add in different orders."""
     text = PAGE.read_text(encoding="utf-8")
     program, *_ = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
     shown = re.search(r"```text\n(.+?)```", text, re.DOTALL)[1]
@@ -565,7 +565,7 @@ def test_the_program_of_the_page_prints_what_the_page_shows(tmp_path, warm):
 
 
 def test_training_with_quantization_is_what_the_page_shows(tmp_path):
-    """The program trains the model's own weights, and leaves its layers as they are."""
+    """The program trains the model's own weights, and does not change its layers."""
     text = PAGE.read_text(encoding="utf-8")
     _, program = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
     model = ailing.convolutions(blocks=1)

@@ -1,4 +1,4 @@
-"""Other operations with the same outputs: LSTM as one, unrolled layers, sizes that are computed."""
+"""Other operations with the same outputs: LSTM as one, unrolled layers, computed sizes."""
 
 import json
 
@@ -19,7 +19,7 @@ WHOLE = ["float32", "float16", "dynamic range", "full integer"]
 
 
 def saved(directory, outputs_of, shape, count=12, name="net", **given):
-    """Save a model of a function of one input, and samples; return the model and these."""
+    """Save a model of a function of one input, and samples. Return the model and the samples."""
     keras.utils.set_random_seed(5)
     x = keras.Input(shape, **given)
     model = keras.Model(x, outputs_of(x))
@@ -84,7 +84,7 @@ def test_lstm_is_one_operation(warm, tmp_path, name):
 
 @pytest.fixture(scope="module")
 def stateful(warm, tmp_path_factory):
-    """Return a directory with a converted model of two LSTM layers, and what was printed."""
+    """Return a directory with a converted model of two LSTM layers, and the printed text."""
     directory = tmp_path_factory.mktemp("lstm")
     saved(directory, FUSED["two"][0], (8, 6))
     process = warm("convert", "net.keras", cwd=directory)
@@ -92,7 +92,7 @@ def stateful(warm, tmp_path_factory):
 
 
 def without_resets(path, runs):
-    """Return a file's outputs for runs whose state is not reset between them."""
+    """Return a file's outputs for runs without a reset of the state between them."""
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     inputs, outputs = tensors(path)
@@ -119,7 +119,7 @@ def test_a_state_that_is_not_reset_is_found_out(stateful):
 
 
 def with_scales(content, scale):
-    """Return a file whose int16 states have a scale."""
+    """Return a file whose int16 states have the given scale."""
 
     def change(parsed):
         for tensor in parsed.subgraphs[0].tensors:
@@ -130,7 +130,7 @@ def with_scales(content, scale):
 
 
 def test_the_scale_of_a_state_is_made_sound(stateful, warm):
-    """Below 2^-15 LiteRT's integers are wrong by about the whole range."""
+    """With scales below 2^-15, LiteRT's integers are off by about the whole range."""
     directory, printed = stateful
     line = "the scales of LSTM's states were set as LiteRT's integers need them"
     assert f"{line}\n" in printed
@@ -200,26 +200,26 @@ def test_what_stays_a_loop(warm, tmp_path, name):
 
 
 def test_a_layer_that_is_built_without_a_loop(warm, tmp_path):
-    """The way out of the message above, for a length that is not unrolled by itself."""
+    """The advice in the message above works for a length that is not unrolled automatically."""
     saved(tmp_path, lambda x: layers.GRU(2, unroll=True)(x), (129, 2), count=2)
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert "full integer" in table(process.stdout), process.stdout
 
 
 def test_a_model_in_memory_stays_as_it_is(tmp_path, monkeypatch):
-    """Its layers are used once, and its weights are the same."""
+    """Its layers are not used a second time, and its weights do not change."""
     monkeypatch.chdir(tmp_path)
     model, x = saved(tmp_path, lambda x: layers.Dense(2)(layers.GRU(4)(x)), (6, 3))
     before = [*model.get_weights(), model(x)]
     other = rewriting.rewritten(model)
     np.testing.assert_allclose(other(x[:1]), model(x[:1]), atol=1e-6)
-    assert model.layers[1].output is not None  # it is ambiguous for layers that are used twice
+    assert model.layers[1].output is not None  # undefined for layers that are used twice
     for old, new in zip(before, [*model.get_weights(), model(x)], strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 def test_a_sequential_model_in_memory(tmp_path, monkeypatch):
-    """A copy has other names for its inputs."""
+    """Its copy has other names for the inputs."""
     monkeypatch.chdir(tmp_path)
     model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4)])
     x = RNG.normal(size=(6, 6, 3)).astype("float32")
@@ -259,7 +259,7 @@ def test_the_largest_component(warm, tmp_path, axis, keepdims):
 
 @pytest.mark.parametrize("method", ["bilinear", "nearest"])
 def test_bytes_are_rounded_where_they_are_resized(warm, tmp_path, method):
-    """As `model(x)` does; in a graph Keras does not."""
+    """`model(x)` rounds them, but Keras in a graph does not."""
     keras.utils.set_random_seed(5)
     image = keras.Input((12, 12, 3), dtype="uint8")
     y = layers.Rescaling(1 / 255)(layers.Resizing(8, 9, interpolation=method)(image))
@@ -270,7 +270,7 @@ def test_bytes_are_rounded_where_they_are_resized(warm, tmp_path, method):
     assert_converted(process, tmp_path / "net.keras", WHOLE)
     model = keras.models.load_model(tmp_path / "net.keras")
     (output,) = conftest.run_tflite(tmp_path / "net.tflite", x[:1]).values()
-    # a tie is rounded up or down: that is a grey level
+    # a tie is rounded up or down, by one grey level
     np.testing.assert_allclose(output, model(x[:1]), atol=1 / 255)
 
 
@@ -315,7 +315,7 @@ def test_a_state_is_kept(warm, steps, name):
 
 
 def test_a_batch_that_the_loops_cannot_take(warm, tmp_path):
-    """A SavedModel's loops keep the batch that varied: --batch is no way out."""
+    """The loops of a SavedModel keep their variable batch size, so --batch does not help."""
     model, _ = saved(tmp_path, lambda x: layers.GRU(4)(x), (6, 3))
     model.export(tmp_path / "net", verbose=False)
     (tmp_path / "net.keras").rename(tmp_path / "other.keras")

@@ -1,6 +1,6 @@
-"""What rounding explains is measured: sound models of every family pass, wrong files do not.
+"""Rounding is measured: sound models of every family pass, and wrong files do not.
 
-One model of each kind runs with the other tests; `make fuzz` runs all.
+One model of each kind runs with the other tests, and `make fuzz` runs all.
 """
 
 import os
@@ -30,13 +30,13 @@ class Formula(layers.Layer):
 
 
 def of(function, *sizes, dtype="float32"):
-    """Return a Keras model of one input `x` that is one function."""
+    """Return a Keras model of one input `x` that computes a function."""
     x = keras.Input(sizes, dtype=dtype, name="x")
     return keras.Model(x, Formula(function)(x))
 
 
 def stack(*parts, sizes, dtype="float32"):
-    """Return a Keras model of layers one after the other, with weights of a seed."""
+    """Return a Keras model of a sequence of layers, with random weights from a seed."""
     keras.utils.set_random_seed(28)
     return keras.Sequential([keras.Input(sizes, dtype=dtype, name="x"), *parts])
 
@@ -46,7 +46,7 @@ def normal(*sizes, scale=1.0, offset=0.0):
 
 
 def trained(model):
-    """Return a model whose statistics and weights are as after training, from its seed."""
+    """Return a model with random statistics and weights like those after training."""
     rng = np.random.default_rng(7)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -82,7 +82,7 @@ FLAT = np.repeat(normal(20, 1, scale=5), 8, axis=1)  # rows that are constant
 WAVES = np.sin(np.arange(64) * np.linspace(0.05, 1.5, 20)[:, None]).astype("float32")
 BYTES = RNG.integers(0, 256, (12, 10, 10, 3)).astype("uint8")
 
-# By kinds: what makes a model, and its samples
+# By kind: a function that returns a model and its samples
 SOUND = {
     "dense": {
         activation: lambda activation=activation: (
@@ -348,7 +348,7 @@ CASES = [
 
 
 def checked(tmp_path, model, given, wrong=None):
-    """Return the `Check` of a model, to which its float32 file, or that of another, was added."""
+    """Return the `Check` of a model with its float32 file, or with that of a wrong model."""
     check = litecheck.Check(model, given)
     other = models.load(wrong, str(tmp_path / "wrong")) if wrong else check.model
     converter = tf.lite.TFLiteConverter.from_saved_model(other.source.directory)
@@ -368,13 +368,13 @@ def test_a_sound_model_of_any_family_is_verified(tmp_path, make):
 
 
 def yolo(x, scores):
-    """Return a head of (4 + classes, anchors): coordinates to 640, and scores."""
+    """Return a head of (4 + classes, anchors): coordinates up to 640, and scores."""
     places = 640 * tf.sigmoid(tf.stack([x, x + 1, x - 1, -x], 1))
     return tf.concat([places, scores(x)[:, None]], 1)
 
 
 def with_border(x, border):
-    """Return images with a first column of small numbers beside large ones."""
+    """Return images whose first column has small numbers next to large ones."""
     image = 1e4 * x
     return tf.concat([border(image[:, :, :1] * 1e-5), image[:, :, 1:]], 2)
 
@@ -490,7 +490,7 @@ def test_a_wrong_file_is_refused(tmp_path, case):
 
 
 def test_what_was_folded_otherwise_is_not_refused(tmp_path):
-    """1000 and -1000 are added, and one of the two ways loses all of x."""
+    """Adding 1000 and then -1000 loses all of x. Adding their sum does not."""
     model = stack(layers.Rescaling(1, offset=1000), layers.Rescaling(1, offset=-1000), sizes=(4,))
     check = checked(tmp_path, model, normal(30, 4, scale=1e-6))
     assert check.rows["float32"].verdict in ("verified", "cannot be judged")
@@ -505,18 +505,18 @@ def test_a_file_of_other_inputs_is_refused_in_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("offset", [1e6, 5e6])
 def test_numbers_far_from_zero_cannot_be_judged(tmp_path, capsys, offset):
-    """UTM metres, pascals: a slope 9% wrong, or none, is of the size of the last places."""
+    """As for UTM metres or pascals, a slope that is 9% off changes only the last places."""
     for wrong in [lambda x: 1.09 * x + offset, lambda x: 0 * x + offset]:
         check = checked(tmp_path, of(lambda x: x + offset, 1), FAR, wrong=of(wrong, 1))
         assert check.rows["float32"].verdict == "cannot be judged"
         assert "it hardly varies over these samples; give others" in capsys.readouterr().out
     varied = checked(tmp_path, of(lambda x: x + offset, 1), FAR * np.float32(offset))
-    assert varied.rows["float32"].verdict == "verified"  # the advice helps
+    assert varied.rows["float32"].verdict == "verified"  # the advice works
 
 
 @pytest.mark.parametrize("size", [7, 3000])
 def test_random_indices_reach_the_whole_table(tmp_path, size):
-    """Whole numbers for an `Embedding` whose size the model tells: a late row matters."""
+    """Indices for an `Embedding` cover its whole size, so an error in a late row is found."""
     vectors = normal(size, 4)
     late = vectors.copy()
     late[size // 2 :] += 1
@@ -584,7 +584,7 @@ def test_a_state_begins_anew_in_each_trial(tmp_path):
         (lambda x: tf.transpose(tf.maximum(-x, x)), 0, 0),
         (lambda x: x + 2.3, 1e-7, 1e-5),
         (lambda x: (x + 1000.3) - 1000.3, 1e-5, 1e-2),
-        (lambda x: tf.ones_like(x) + 2, 0, 0),  # whole numbers
+        (lambda x: tf.ones_like(x) + 2, 0, 0),  # integers
         (lambda x: tf.exp(x * 10), 1e-3, 1e3),
     ],
     ids=["moved", "added", "cancelled", "whole", "exp"],
@@ -614,7 +614,7 @@ def test_noise_is_behind_what_rounds(tmp_path, function, least, most):
     ids=["sum", "few", "product", "cumulated", "einsum", "convolution", "spectrum"],
 )
 def test_the_noise_of_a_sum_grows_with_the_root_of_its_terms(tmp_path, function, terms):
-    """Of numbers alike 1 + √K / 2 on the result; the mean of the largest of four draws is 1.5."""
+    """For K equal terms it is 1 + √K / 2. The mean of the largest of four draws is 1.5."""
     made = source(tmp_path, function)
     found = [run["y"] for run in measured(given_runs(40), made).values()]
     shares = [each.change.max() / np.abs(each.clean).max() for each in found]
@@ -623,7 +623,7 @@ def test_the_noise_of_a_sum_grows_with_the_root_of_its_terms(tmp_path, function,
 
 
 def test_a_sum_that_cancels_is_moved_by_its_terms(tmp_path):
-    """What is left of terms of 10,000 is 0.7: their last places count, not its own."""
+    """Terms of 10,000 cancel to 0.7. The last places of the terms count, not those of 0.7."""
     weights = np.float32([[1e4], [-1e4], [0.7]])
     found = measured(given_runs(), source(tmp_path, lambda x: x @ weights))
     assert all(1e-4 < run["y"].change.max() < 1e-1 for run in found.values())
@@ -641,7 +641,7 @@ def test_functions_that_others_compute_as_differences_are_moved_near_zero(tmp_pa
 
 
 def test_a_function_is_moved_as_its_input_is(tmp_path):
-    """The logarithm of 1 is 0: there the last place of the input counts."""
+    """The logarithm of 1 is 0. There the last place of the input counts."""
     found = measured(given_runs(1), source(tmp_path, tf.math.log))
     assert found[0]["y"].clean == pytest.approx(0)
     assert 1e-8 < found[0]["y"].change.max() < 1e-5
@@ -649,7 +649,7 @@ def test_a_function_is_moved_as_its_input_is(tmp_path):
 
 @pytest.mark.parametrize("function", [lambda x: tf.math.log(x - x), tf.acos], ids=["log", "acos"])
 def test_noise_makes_no_nan(tmp_path, function):
-    """Not of infinity, and not at the end of where a function is defined: acos of 1."""
+    """Neither for infinity nor at the edge of a function's domain, such as acos(1)."""
     found = measured(given_runs(1), source(tmp_path, function))
     assert not any(run["y"].doubtful.any() for run in found.values())
 
@@ -714,7 +714,7 @@ def test_loops_branches_and_calls_are_repeated(tmp_path, together):
     ],
 )
 def test_operations_are_repeated_with_all_that_they_take(tmp_path, function):
-    """What `tf.raw_ops` calls otherwise than a graph does, too, and one sample in a run."""
+    """Includes arguments that `tf.raw_ops` names differently than a graph, and single samples."""
     for index, run in measured(given_runs(2), source(tmp_path, function)).items():
         x = tf.fill((1, 3), 1 + index / 7)
         true = function(x).numpy()
@@ -723,7 +723,7 @@ def test_operations_are_repeated_with_all_that_they_take(tmp_path, function):
 
 
 def test_runs_that_cannot_be_joined_are_measured_one_by_one(tmp_path):
-    """A mask leaves other numbers of rows: nobody knows of which sample each is."""
+    """A mask changes the number of rows, so rows cannot be assigned to samples."""
     found = measured(
         given_runs(9),
         source(tmp_path, lambda x: tf.sin(tf.boolean_mask(x, x[:, 0] > 1.5))),
@@ -740,7 +740,7 @@ def test_after_the_time_no_more_runs_are_begun(tmp_path, monkeypatch):
 
 
 def test_the_worst_runs_are_measured_first(tmp_path, monkeypatch):
-    """Where time is short, a wrong number among the last samples is found all the same."""
+    """If time is short, a wrong number among the last samples is still found."""
     monkeypatch.setattr(rounding, "SECONDS", 0.0)
     numbers = np.float32(np.geomspace(1e6, 1e-2, 300))[:, None]
 
@@ -752,7 +752,7 @@ def test_the_worst_runs_are_measured_first(tmp_path, monkeypatch):
 
 
 def test_ties_get_trials_until_a_coin_has_fallen_on_both_sides(tmp_path):
-    """Sixty ties: four trials would miss four of them, on average."""
+    """On average, four trials would miss one side of four of the sixty ties."""
 
     def classes(x):
         y = tf.sin(x[:, :1]) * [1.0, 1.0]
@@ -765,7 +765,7 @@ def test_ties_get_trials_until_a_coin_has_fallen_on_both_sides(tmp_path):
 
 
 def test_a_model_that_cannot_be_repeated_is_not_refused(tmp_path, monkeypatch, capsys):
-    """What a trial raises is told; the file is within a few last places, or not judged."""
+    """A trial's error is printed. The file is within a few last places, or cannot be judged."""
 
     def fails(*_):
         raise NotImplementedError("no such operation")

@@ -35,7 +35,7 @@ def test_numbers_are_quantized_and_dequantized(warm, pipeline, tmp_path):
 
 
 class Counter(tf.Module):
-    """Adds up its inputs in a variable, as a streaming model keeps its state."""
+    """Adds up its inputs in a variable, like the state of a streaming model."""
 
     def __init__(self):
         """Start at zero."""
@@ -49,7 +49,7 @@ class Counter(tf.Module):
 
 
 def deploy(warm, directory, content, *arguments):
-    """Run the content of a file; return the process."""
+    """Run the content of a file, and return the process."""
     (directory / "model.tflite").write_bytes(content)
     return warm("run", "model.tflite", *arguments, cwd=directory)
 

@@ -1,4 +1,4 @@
-"""Samples, in files and in arrays: by name, by number, and those that do not fit."""
+"""Samples in files and arrays: by name, by number, and samples that do not fit."""
 
 import shutil
 
@@ -68,7 +68,7 @@ def test_pickles_are_refused(warm, pipeline, tmp_path):
 
 
 def takes(**inputs):
-    """Return what a model takes, from names, shapes and dtypes."""
+    """Return a model's inputs, from names, shapes and dtypes."""
     return {name: samples.Input(shape, np.dtype(dtype)) for name, (shape, dtype) in inputs.items()}
 
 
@@ -78,10 +78,10 @@ def takes(**inputs):
         (100, None, 100, 100),
         (101, None, 101, 101),
         (2500, None, 1000, 500),
-        (7, 3, 6, 6),  # three samples a run; the seventh fills none
+        (7, 3, 6, 6),  # three samples in each run, so the seventh is unused
         (600, 3, 600, 498),
         (5000, 3, 999, 498),
-        (5000, 2000, 2000, 2000),  # one run at least
+        (5000, 2000, 2000, 2000),  # at least one run
     ],
 )
 def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, calibrating):
@@ -91,7 +91,7 @@ def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, ca
     *single, several = typical.ids if not first else [*typical.ids, []]
     ids = [sample for run in single for sample in run]
     assert len(ids) == len(set(ids)) == typical.size() == compared
-    assert several == ([] if first else ids[:8])  # the batch varies: several at once, too
+    assert several == ([] if first else ids[:8])  # with a variable batch size, also several at once
     calibrates = typical.calibrating()
     assert sum(len(run["x"]) for run in calibrates.runs) == calibrates.size() == calibrating
     run = f", {first:,} a run" if first else ""
@@ -110,7 +110,7 @@ def test_samples_are_drawn_without_an_order(tmp_path, count, first, compared, ca
 
 
 def test_arrays_are_divided_as_files_are(tmp_path):
-    """An array for the only input, and a dict by the names of several."""
+    """One input takes an array, and several inputs a dict by name."""
     x = np.arange(40).reshape(20, 2)
     np.save(tmp_path / "x.npy", x)
     inputs = takes(x=((None, 2), "float32"))
@@ -183,7 +183,7 @@ def test_given_takes_all_at_once_or_as_many_as_fit(tmp_path):
         (np.array([3.0, -2.0]), "int32", False),
         (np.array([0.5]), "int32", True),
         (np.array([2**31]), "int32", True),
-        (np.array([0.1]), "float32", False),  # rounding changes nothing that counts
+        (np.array([0.1]), "float32", False),  # rounding to float32 is no loss
         (np.array([16_777_217]), "float32", False),
         (np.array([1e300]), "float32", True),
         (np.array([70_000]), "float16", True),

@@ -1,4 +1,4 @@
-"""Samples that are not scaled as in training are noticed, and sound ones hear nothing."""
+"""Samples that are not scaled as in training cause a question, and other samples do not."""
 
 from collections import Counter
 
@@ -60,7 +60,7 @@ def test_the_right_scale_hears_nothing(tmp_path, capsys):
 
 
 def test_sound_models_hear_nothing(tmp_path, capsys):
-    """A rare class, classes and other whole numbers, zeros for most, constants, steps, limits."""
+    """A rare class, integers, outputs that are mostly zero, constants, steps and limits."""
     keras.utils.set_random_seed(1)
     x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
     taken = keras.Input((8,))
@@ -87,8 +87,8 @@ def test_sound_models_hear_nothing(tmp_path, capsys):
 
 
 def test_most_is_most():
-    """Exactly half of the samples are not most of them; equal samples are one."""
-    compute = lambda arrays: {"y": arrays["x"]}  # noqa: E731 # varies again
+    """Exactly half of the samples are not most of them. Equal samples count once."""
+    compute = lambda arrays: {"y": arrays["x"]}  # noqa: E731 # these outputs vary
     x = np.arange(1.0, 9.0, dtype="float32")[:, None]
     for shared, expected in [(4, {}), (5, {"y": (5, 8)})]:
         y = np.where(np.arange(8)[:, None] < shared, np.float32(0.25), x)
@@ -101,7 +101,7 @@ def test_most_is_most():
         assert not scaling.saturated(
             scaling.different_samples(runs, outputs, ids), lambda arrays, y=constant: y
         )
-    for largest, expected in [(3.0, {}), (1.0, {"y": (5, 8)})]:  # a ReLU's zeros, a sigmoid's
+    for largest, expected in [(3.0, {}), (1.0, {"y": (5, 8)})]:  # zeros of a ReLU, and of a sigmoid
         y = [0, 0, 0, 0, 0, largest, largest / 2, largest / 4]
         outputs = [{"y": np.float32([[value]])} for value in y]
         assert scaling.saturated(scaling.different_samples(runs, outputs, ids), compute) == expected
@@ -133,9 +133,9 @@ def test_a_class_for_all_that_is_no_decision():
     for rows, expected in [
         ([[0.3, 0.4, 0.3], [0.31, 0.4, 0.29]], {"y": pytest.approx(0.4)}),
         (sound, {}),
-        ([[0.01, 0.98, 0.01], [0.005, 0.99, 0.005]], {}),  # a rare class, and sure
+        ([[0.01, 0.98, 0.01], [0.005, 0.99, 0.005]], {}),  # a rare class, with high probability
         ([[0.3, 0.4, 0.3], [0.1, 0.5, 0.4]], {}),  # varies
-        ([[0.3, 0.4, 0.1], [0.31, 0.4, 0.09]], {}),  # no probabilities
+        ([[0.3, 0.4, 0.1], [0.31, 0.4, 0.09]], {}),  # not probabilities
     ]:
         outputs = [{"y": np.float32([row])} for row in [*rows, rows[0]] * 4]
         ids = [[index] for index in range(len(outputs))]
@@ -155,9 +155,9 @@ def test_a_class_for_all_that_is_no_decision():
         ({(true, true): 4 for true in range(10)} | {(true, 0): 6 for true in range(1, 10)}, False),
         ({(0, 0): 95, (1, 0): 5}, False),  # a rare class that is never found
         ({(0, 0): 50, (1, 0): 50}, True),
-        ({(0, 0): 300, (1, 1): 300, (0, 1): 200, (1, 0): 200}, False),  # 60% of two
+        ({(0, 0): 300, (1, 1): 300, (0, 1): 200, (1, 0): 200}, False),  # 60% for two classes
         ({(0, 0): 26, (1, 1): 26, (0, 1): 24, (1, 0): 24}, True),
-        ({(0, 0): 2, (1, 1): 2}, False),  # few, but all right
+        ({(0, 0): 2, (1, 1): 2}, False),  # few samples, but all correct
         ({(0, 0): 9}, False),
         ({}, False),
     ],

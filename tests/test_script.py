@@ -1,4 +1,4 @@
-"""What stages and commands have in common as programs: mistakes, Ctrl-C, a quiet start."""
+"""Stages and commands as programs: mistakes, Ctrl-C, and a quiet start."""
 
 import argparse
 import atexit
@@ -55,7 +55,7 @@ def test_missing_input(tmp_path, step, missing, remedy):
     ],
 )
 def test_mistakes_in_a_command(warm, tmp_path, command, told):
-    """Each in two lines, before TensorFlow is loaded."""
+    """Each mistake is reported in two lines, before TensorFlow is loaded."""
     process = warm(REPOSITORY / "litecheck/__main__.py", *command, cwd=tmp_path)
     assert_clear_error(process, f"litecheck{' '.join(['', *command[:1]])}: ", told)
     assert process.returncode == 1
@@ -118,7 +118,7 @@ def test_ctrl_c_at_any_step(warm, pipeline, tmp_path, script, arguments, most):
 
 
 def test_ctrl_c_inside_of_tensorflow(warm, tmp_path):
-    """TensorFlow loses every fourth KeyboardInterrupt; a training of minutes must end at once."""
+    """TensorFlow loses every fourth KeyboardInterrupt, but a long training must end at once."""
     script = lesson(tmp_path, "01_create_model.py", epochs=40_000)
     for trial in range(4):
         output = tmp_path / f"output-{trial}"
@@ -163,7 +163,7 @@ def test_last_words_of_native_code_reach_the_reader(pipeline, tmp_path, script, 
     "stage", [["03_convert_model.py"], ["convert", "saved_model/my_model"]], ids=["stage", "tool"]
 )
 def test_last_words_in_a_conversion(pipeline, tmp_path, stage):
-    """A stand-in for the runtime aborts where the first file is run."""
+    """A stand-in for the runtime aborts when the first file is run."""
     package = tmp_path / "ai_edge_litert"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -214,10 +214,10 @@ def test_quiet_hides_what_is_said_in_it_and_nothing_else(tmp_path):
 
 
 class Starts:
-    """Notes which programs a process starts; a `prepare` of `Warm`."""
+    """A `prepare` of `Warm`: records which programs a process starts."""
 
     def __init__(self, log):
-        """Take a file for their command lines."""
+        """Take a file for the command lines."""
         self.log = log
 
     def __call__(self):
@@ -238,7 +238,7 @@ def test_stage_3_needs_two_processes_more(warm, pipeline, tmp_path):
     assert warm("03_convert_model.py", cwd=tmp_path, prepare=Starts(log)).returncode == 0
     started = log.read_text(encoding="utf-8").split("\n---\n")
     assert sum("-ISc" in line for line in started) == 1
-    assert sum("apart.serve()" in line for line in started) == 1  # it runs new files
+    assert sum("apart.serve()" in line for line in started) == 1  # this process runs new files
     others = [line for line in started if not re.search(r"-ISc|apart\.serve", line)]
     assert all(line.startswith("dot ") or "/dot " in line for line in others), others
 
@@ -261,8 +261,8 @@ def test_the_limits_of_numbers_are_allowed():
             whole_number(text)
 
 
-# Runs the cells of a script as a console does: one by one, in a program of its own, whose standard
-# output is no file.
+# Runs the cells of a script one by one, like a console: a program whose standard output is not a
+# file.
 CONSOLE = """
 import io, re, sys, types
 script, module, argv = sys.argv[1], sys.argv[2], sys.argv[3:]

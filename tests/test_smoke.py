@@ -1,6 +1,6 @@
-"""In a minute, on every system: the five steps, an own model, and an error in one line.
+"""In one minute, on every system: the five steps, an own model, and an error in one line.
 
-Two tests of `test_pipeline.py` belong to these.
+Two tests in `test_pipeline.py` also belong to the smoke tests.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What would differ on Windows and macOS, as far as it can be tried on another system."""
+"""Differences on Windows and macOS, as far as another system can test them."""
 
 import ntpath
 import os
@@ -18,7 +18,7 @@ SCRIPTS = sorted(REPOSITORY.glob("0*.py"))
 
 @pytest.fixture
 def windows(monkeypatch):
-    """Have the modules see Windows's paths and name."""
+    """Replace `os` in the modules by one with the paths and the name of Windows."""
     system = types.SimpleNamespace(path=ntpath, sep="\\", name="nt")
     monkeypatch.setattr(artifacts, "os", system)
     monkeypatch.setattr(script, "os", system)
@@ -43,7 +43,7 @@ def test_commands_for_shells_of_windows(windows):
     "path", [*SCRIPTS, *REPOSITORY.glob("litecheck/*.py")], ids=lambda p: p.name
 )
 def test_nothing_is_called_that_windows_lacks(path):
-    """Source: the pages of `os`, `signal` and `subprocess`, by "Availability"."""
+    """Source: "Availability" in Python's documentation of `os`, `signal` and `subprocess`."""
     missing = r"os\.(fork|getuid|kill|mkfifo|chown|uname|wait4)\b|SIG(KILL|HUP|ALRM)|preexec_fn"
     missing += r"|import (fcntl|pwd|resource|termios)|/dev/|/tmp"
     assert not re.findall(missing, path.read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def test_nothing_is_called_that_windows_lacks(path):
 
 @pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii"])
 def test_output_in_encodings_of_terminals(pipeline, tmp_path, encoding):
-    """What a terminal's encoding lacks becomes a question mark, and ends nothing."""
+    """A character that the encoding lacks becomes a question mark, and causes no error."""
     name = "모델 é ☃.tflite"
     shutil.copy(pipeline[0] / "saved_model/my_model.tflite", tmp_path / name)
     first = lesson(tmp_path, "01_create_model.py", epochs=1)

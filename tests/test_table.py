@@ -1,4 +1,4 @@
-"""The table: what is written, the words for what is not, and what the record says of it."""
+"""The table: the files that are written, the messages for others, and the record's entries."""
 
 import functools
 import math
@@ -15,7 +15,7 @@ from litecheck import accuracy, models, samples, script, table
 
 
 class Double(models.Reference):
-    """A model that says it doubles its input, but for what is added."""
+    """A model that doubles its input and adds a number."""
 
     words = "the double"
 
@@ -29,13 +29,13 @@ class Double(models.Reference):
         return [{"y": 2 * run["x"] + self.added} for run in given.runs]
 
     def release(self):
-        """Count."""
+        """Count the releases."""
         self.released += 1
 
 
 @functools.cache
 def saved():
-    """Return the directory of a SavedModel that doubles; it lasts as long as this process."""
+    """Return the directory of a SavedModel that doubles. It lasts as long as this process."""
     directory, module = tempfile.TemporaryDirectory(), tf.Module()
     spec = tf.TensorSpec([1, 1], tf.float32, name="x")
     module.f = tf.function(lambda x: {"y": 2 * x}, input_signature=[spec])
@@ -47,7 +47,7 @@ def double(added):
     """Return the `Model` of a `Double`."""
     ends = samples.Input((1, 1), np.dtype("float32"))
     path = "models/double.keras"
-    # It comes from elsewhere, so that there is a hint where it is not the same.
+    # The model's path differs from the source's path, so an error has a hint.
     source = types.SimpleNamespace(
         path="double.keras",
         directory=saved().name,
@@ -96,12 +96,12 @@ def test_float32_is_judged(doubling, tmp_path, monkeypatch, capsys, added, sound
         with pytest.raises(script.Failure, match=message):
             check.add("float32", doubling, FLOAT32)
         assert not list(tmp_path.iterdir())
-        assert check.model.reference.released == 2  # asked again, one by one
+        assert check.model.reference.released == 2  # it ran again, sample by sample
         assert check.rows == {}
 
 
 class Instead:
-    """Stands for what runs a file: like `Double`, and slow."""
+    """Replaces the runner of a file. It computes like `Double`, slowly."""
 
     seconds, runs = 0.0123, ()
 
@@ -113,7 +113,7 @@ class Instead:
         self.inputs, self.outputs = {"x": end}, {"y": end}
 
     def wait(self):
-        """Return what came of runs that were begun: none."""
+        """Return the results of runs that were started before, which are none."""
         return []
 
     def results(self, runs):
@@ -127,7 +127,7 @@ class Instead:
 
 
 def add_instead(monkeypatch, check, variant, added, content):
-    """Add a variant whose file returns 2 x plus what is added, in place of its content."""
+    """Add a variant whose runner returns 2 x + added instead of running the file."""
     monkeypatch.setattr(table.apart.Device, "load", lambda self, content: Instead(added))
     check.add(variant, content, f"models/double{conftest.SUFFIXES[variant]}")
 
@@ -176,11 +176,11 @@ def test_rows_are_printed_as_they_come_under_one_heading(doubling, tmp_path, mon
     row, note, floats = capsys.readouterr().out.splitlines()
     assert row.startswith("full integer ")
     assert note == "               largest error 7.0% of a number's range, above 5%"
-    assert "1 of 1 operations stay in float" in floats  # it stands for a file of float32
+    assert "1 of 1 operations stay in float" in floats  # the stand-in's content is a float32 file
 
 
 def test_a_variant_that_is_tried_again(doubling, tmp_path, monkeypatch):
-    """As a reader does who runs a cell twice: the latest counts, saved or not."""
+    """As if a cell ran twice: the latest result counts, whether it is saved or not."""
     monkeypatch.chdir(tmp_path)
     check = checked(0, doubling)
     for added in (1, np.nan, 2):
@@ -191,7 +191,7 @@ def test_a_variant_that_is_tried_again(doubling, tmp_path, monkeypatch):
 
 
 def test_what_is_infinite(doubling, tmp_path, monkeypatch, capsys):
-    """The original's infinity becomes a number: that can be measured, and JSON has no infinity."""
+    """The file returns a number for infinity. Its error is finite: JSON has no infinity."""
     monkeypatch.chdir(tmp_path)
     with np.errstate(over="ignore"):
         check = table.Check(double(0), np.float32([[0], [50], [3e38]]))  # 6e38 is infinite
@@ -244,7 +244,7 @@ def test_the_record(doubling, tmp_path, monkeypatch, capsys):
 
 
 def test_samples_in_memory_have_no_file(doubling, tmp_path, monkeypatch):
-    """Not even where there is a directory `samples`."""
+    """Not even if there is a directory `samples`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "samples").mkdir()
     checked(0, doubling).save()

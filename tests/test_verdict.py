@@ -1,4 +1,4 @@
-"""What counts as the same: tolerances, what is exact, what is refused, and the words for it."""
+"""When outputs are the same: tolerances, exact outputs, refusals, and their messages."""
 
 import json
 import re
@@ -12,12 +12,12 @@ from litecheck import record, verdict
 
 
 def runs(*arrays, dtype="float32"):
-    """Return outputs of which y is the only one: a dict for each run."""
+    """Return outputs with the only name y: a dict for each run."""
     return [{"y": np.asarray(array, dtype)} for array in arrays]
 
 
 def expected(outputs, *trials, ids=None):
-    """Return the `Expected` of outputs, and of what coarse rounding makes of them in trials."""
+    """Return the `Expected` of outputs, and of their values in trials with coarse rounding."""
     trials = trials or [outputs]
     changes = {
         index: {name: verdict.moved(run[name], [trial[index][name] for trial in trials])}
@@ -38,7 +38,7 @@ def test_the_tolerance_is_twice_the_change_and_four_last_places():
     found = [run["y"][0, 0] for run in expected(outputs).tolerances]
     assert found == pytest.approx(last_places(0, 50), rel=1e-6)
     found = [run["y"][0, 0] for run in expected(outputs, runs([[0.25]], [[49.0]])).tolerances]
-    middle = 2 * (0.25 + 1) / 2  # of the line through both samples
+    middle = 2 * (0.25 + 1) / 2  # the median of the line through both samples
     assert found == pytest.approx([middle, 2 * 1 + last_places(50)[0]], rel=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_the_largest_of_all_changes_counts_in_both_directions():
 
 
 def test_a_number_that_did_not_move_by_chance_has_the_tolerance_of_its_neighbours():
-    """Of the axes that with the least of the medians counts."""
+    """The axis with the smallest median counts."""
     outputs, trial = np.ones((3, 5, 4)), np.full((3, 5, 4), 1.001)
     trial[0, 0, 0] = 1
     (run,) = expected(runs(outputs), runs(trial), ids=[[0, 1, 2]]).tolerances
@@ -58,14 +58,14 @@ def test_a_number_that_did_not_move_by_chance_has_the_tolerance_of_its_neighbour
     for axis in range(3):
         trial[...] = 1
         moved = tuple(0 if each == axis else slice(None) for each in range(3))
-        trial[moved] = 1.001  # all but in this axis move
+        trial[moved] = 1.001  # a plane across this axis moves
         (run,) = expected(runs(outputs), runs(trial), ids=[[0, 1, 2]]).tolerances
         assert run["y"][moved].min() == pytest.approx(0.002, rel=1e-2)
         assert run["y"][-1, -1, -1] == pytest.approx(last_places(1)[0])
 
 
 def test_a_small_number_has_a_tolerance_of_its_own():
-    """Beside large ones, on any axis: samples, the last one, and one between."""
+    """The large numbers may be along any axis: samples, the last axis, or one between."""
     outputs = np.ones((4, 5, 3)) * 1e6
     for place in [(0,), (slice(None), 0), (slice(None), slice(None), 0)]:
         small = outputs.copy()
@@ -100,7 +100,7 @@ def test_a_run_of_another_shape_that_was_not_measured_has_the_largest_tolerance_
 
 
 def test_a_part_of_a_complex_number_is_judged_beside_its_other_part():
-    """The first number of a spectrum is real: noise in its imaginary part is no doubt."""
+    """The first number of a spectrum is real, so noise in its imaginary part raises no doubt."""
     outputs = runs([[1 + 0j, 3j]], [[2 + 0j, 4j]], dtype="complex64")
     trial = runs([[1 + 0.001j, 3j]], [[2 + 0.001j, 4j]], dtype="complex64")
     assert not expected(outputs, trial).unclear["y"][0]
@@ -136,7 +136,7 @@ def test_where_nothing_varies_the_magnitude_counts():
 
 
 def test_the_range_is_that_of_the_narrowest_slice():
-    """Of one of YOLO's heads, (4 + classes, anchors): coordinates to 640, scores to 1."""
+    """The output is a head of YOLO, (4 + classes, anchors): coordinates to 640, scores to 1."""
     head = np.zeros((6, 5, 8))
     head[:, :4] = np.linspace(0, 640, 6)[:, None, None]
     head[:, 4] = np.linspace(0, 1, 6)[:, None]
@@ -162,7 +162,7 @@ def test_the_range_is_that_of_the_narrowest_slice():
     ],
 )
 def test_outputs_that_are_no_numbers_or_of_another_shape(given, broken):
-    for changed in [[], [runs([[np.inf]], [[np.inf]])]]:  # even where nothing can be judged
+    for changed in [[], [runs([[np.inf]], [[np.inf]])]]:  # even if the numbers cannot be judged
         same = verdict.compare(runs(*given), expected(runs([[0.0]], [[50.0]]), *changed))
         assert same.broken.startswith(broken)
         assert same.difference.startswith(broken)
@@ -185,7 +185,7 @@ def test_infinities():
     for given in [[[np.inf, 0.0]], [[1e30, 0.0]], [[np.nan, 0.0]]]:
         assert verdict.compare(runs(given, [[np.inf, 1.0]]), outputs).difference
     assert expected(runs([[np.inf]])).tolerances[0]["y"] < 1e-30
-    lowest = np.finfo("float32").min  # as the converter stores an infinite constant
+    lowest = np.finfo("float32").min  # the converter stores an infinite constant so
     assert not verdict.compare(runs([[lowest, 0.0]], [[np.inf, 1.0]]), outputs).difference
 
 
@@ -201,7 +201,7 @@ def test_exact_outputs(dtype):
         "1 of 40 elements of y differ: output y, sample 0, component 7"
     )
     assert same.error == 1
-    # A tie of the original: where coarse rounding makes it answer so.
+    # It is a tie of the original if coarse rounding gives this output.
     assert not verdict.compare(other, expected(outputs, outputs, other)).difference
     other[0]["y"][0, 9] = other[0]["y"][0, 8]
     assert "1 of 40" in verdict.compare(other, expected(outputs, [{"y": np.where(np.arange(40) == 7,
@@ -276,7 +276,7 @@ def test_outputs_that_hardly_vary_cannot_be_judged():
     for offset, words in [(1e6, "y cannot be judged: it hardly varies"), (1e3, None)]:
         found = expected(runs(*(offset + np.linspace(0, 1, 9)[:, None, None])))
         assert [each.startswith(words) for each in found.doubts()] == ([True] if words else [])
-    assert not expected(runs([[1e6]], [[1e6]])).doubts()  # the same for all: judged by magnitude
+    assert not expected(runs([[1e6]], [[1e6]])).doubts()  # constant: judged by magnitude
     assert not expected(runs([[0.0]], [[0.0]])).doubts()
     assert not expected(runs([[1e6, 0.0]], [[1e6, 1.0]])).doubts()
 
@@ -308,12 +308,12 @@ def test_a_run_of_several_samples_counts_them_once():
     assert same.difference.startswith(
         "1 of 2 elements of y differ: output y, sample 1, component 0"
     )
-    late = [*outputs[:2], {"y": outputs[2]["y"] + 1}]  # wrong for several at once only
+    late = [*outputs[:2], {"y": outputs[2]["y"] + 1}]  # wrong only for several at once
     assert verdict.compare(late, found).difference.startswith("2 of 4 elements of y differ")
 
 
 def recorded(outputs, given, scales=None, trials=()):
-    """Return the `Recorded` of outputs, and of those of a file where it was converted."""
+    """Return the `Recorded` of outputs, and of a file's outputs at its conversion."""
     true = expected(outputs, *trials)
     scales = scales or {"y": 0.0}
     tolerances = verdict.device_tolerances(given, true, scales, range(len(outputs)))
@@ -331,7 +331,7 @@ def test_a_device_may_err_as_the_file_does_and_its_tolerance_more():
     for run, tolerance in zip(recorded(outputs, outputs).tolerances, tolerances, strict=True):
         assert run["y"] == pytest.approx(tolerance[None], rel=1e-5)
     for run in recorded(outputs, given, {"y": 0.5}).tolerances:
-        # Two steps are more than the tolerance.
+        # Here, two steps are larger than the tolerance of the number.
         assert run["y"] == pytest.approx(np.array([[9, 1.25]]), rel=1e-5)
 
 
@@ -371,7 +371,7 @@ def test_agreement_ends_at_what_is_allowed(excess, sign):
     [
         (1.0, np.nan, False),
         (1.0, np.inf, False),
-        (1.0, 3.4028235e38, False),  # how the converter stores infinity
+        (1.0, 3.4028235e38, False),  # the converter stores infinity so
         (np.inf, np.inf, True),
         (np.inf, 3.4028235e38, True),
         (np.inf, -np.inf, False),
@@ -388,7 +388,7 @@ def test_agreement_on_what_is_no_number(true, given, agrees):
 
 def test_a_file_that_cannot_hold_infinity_is_no_excuse_for_other_numbers():
     outputs = runs([[0.0, np.inf]], [[5.0, 2.0]])
-    known = recorded(outputs, runs([[0.0, 127.0]], [[5.0, 2.0]]))  # as an int8 file outputs
+    known = recorded(outputs, runs([[0.0, 127.0]], [[5.0, 2.0]]))  # like an int8 file's
     assert known.agreement(runs([[0.0, 127.0]], [[5.0, 2.0]])).agreeing == 2
     assert known.agreement(runs([[0.0, 127.0]], [[5.0, 3.0]])).agreeing == 1
     assert known.agreement(runs([[9.0, 127.0]], [[5.0, 2.0]])).agreeing == 1
@@ -414,7 +414,7 @@ def test_the_worst_run_is_named_and_each_run_counts_once():
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_the_page_decides_as_python_does(tmp_path):
-    """The same records and outputs through browser/check.js: counts, differences, worst runs."""
+    """For the same records and outputs, browser/check.js gives the same verdicts."""
     random, cases, decided = np.random.default_rng(5), [], []
     for case in range(300):
         shape = [(1, 3), (2, 3), (1, 1), (4,), (1, 2, 2)][case % 5]
@@ -429,7 +429,7 @@ def test_the_page_decides_as_python_does(tmp_path):
         converted = [{"y": (run["y"] + 0.1).astype(dtype)} for run in outputs]
         tie = [{"y": given[0]["y"]}, *outputs[1:]]
         known = recorded(outputs, converted, trials=[tie] if case % 3 == 1 else ())
-        if case % 11 == 5:  # where a record allows anything, NaN is wrong still
+        if case % 11 == 5:  # even if a record allows anything, NaN is wrong
             boundless = [{"y": np.full(shape, np.inf)} for _ in outputs]
             known = known._replace(tolerances=boundless)
         agreement = known.agreement(given)
@@ -469,7 +469,7 @@ def test_the_page_decides_as_python_does(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_the_page_knows_an_output_of_two_names(tmp_path):
-    """LiteRT.js tells one name of a tensor; an output that is missing otherwise is a misfit."""
+    """LiteRT.js has one name for each tensor. An output that is really missing is a misfit."""
     code = """
         import { misfit } from "./check.mjs";
         const end = (...values) => ({ shape: [1, 2], values });
@@ -509,14 +509,14 @@ def test_a_device_that_returns_another_shape_or_kind(wrong, reason):
 
 
 def test_finite_outputs_need_no_slow_quantile(monkeypatch):
-    """`np.nanquantile` takes 17 s for 100,000 components, `np.quantile` one."""
+    """For 100,000 components `np.nanquantile` takes 17 s, and `np.quantile` 1 s."""
     monkeypatch.setattr(np, "nanquantile", None)
     generator = np.random.default_rng(3)
     numbers = generator.standard_normal((40, 1, 3)).astype("float32")
     numbers[7, 0, 1] = 1e9
     outputs = runs(*numbers)
     finite = expected(outputs)
-    assert finite.tolerances[7]["y"].shape == (1, 3)  # the odd one has a tolerance of its own
+    assert finite.tolerances[7]["y"].shape == (1, 3)  # the unusual number has its own tolerance
     monkeypatch.undo()
     infinite = numbers.copy()
     infinite[5, 0, 0] = np.inf

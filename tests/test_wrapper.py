@@ -1,4 +1,4 @@
-"""The shell wrapper around `tflite_convert`: flags, status, mistakes, kills."""
+"""The shell wrapper around `tflite_convert`: flags, exit status, mistakes and kills."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def test_no_tflite_convert_on_path(tmp_path):
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @pytest.mark.parametrize("status", [0, 42])
 def test_wrapper_passes_flags_and_status_on(pipeline, tmp_path, shell, status):
-    """A stand-in `tflite_convert` records its arguments, writes half a file and says two things."""
+    """A stand-in `tflite_convert` records its arguments, writes half a file and two messages."""
     (tmp_path / "saved_model").mkdir()
     shutil.copytree(pipeline[0] / "saved_model/my_model", tmp_path / "saved_model/my_model")
     output = tmp_path / "saved_model/my_model.cmdline.tflite"

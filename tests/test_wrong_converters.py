@@ -1,4 +1,4 @@
-"""The check finds a converter out that computes something else, and refuses no sound model."""
+"""The check refuses the files of a wrong converter, and no sound model."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ FILES = {variant: f"m{suffix}" for variant, suffix in SUFFIXES.items()}
 
 
 class Plain(tf.Module):
-    """A module that is one function of `x` and its weights; the output is `answer`."""
+    """A module with one function of `x` and its weights. Its output is `answer`."""
 
     def __init__(self, function, shape, dtype="float32", **weights):
         super().__init__()
@@ -44,15 +44,15 @@ class Plain(tf.Module):
 
 
 def prepare(directory, samples, function, *, wrong=None, batch=None, variant="float32", **weights):
-    """Save the model `m` and its samples; return what lets the converter return another.
+    """Save the model `m` and its samples. Return a `prepare` that makes the converter wrong.
 
     Args:
         directory: where to save.
         samples: an array, samples first.
-        function: what the model computes of `x` and its weights.
-        wrong: what the file computes, a function or a dict of other weights. None: as converted.
+        function: computes the model's output from `x` and its weights.
+        wrong: what the file computes: a function, a dict of other weights, or None if it is right.
         batch: the number of samples in a run, None if it varies.
-        variant: for which variant the converter is a wrong one.
+        variant: the variant for which the converter is wrong.
         **weights: the initial values of the weights.
     """
     samples = np.asarray(samples)
@@ -75,12 +75,12 @@ def convert(warm, directory, model="m", prepare=None):
 
 
 def written(directory):
-    """Return the names of files that are written or begun to write."""
+    """Return the names of all files that were written, even in part."""
     return {path.name for path in directory.iterdir()} - {"m", "m.keras", "m.samples.npy", "other"}
 
 
 def row(process, variant):
-    """Return the columns of a variant's row in the table, by their headings; range in percent."""
+    """Return the columns of a variant's row by their headings. `of range` is in percent."""
     pattern = rf"^{variant} +([\d,]+) +(\d+)% +(\S+) +(\S+) +(> 999|[\d.,e+-]+|inf)% +(\d+) us  "
     pattern += r"(.+?)(, same class on .+)?$"
     found = re.search(pattern, process.stdout, re.MULTILINE)
@@ -115,16 +115,16 @@ LINE = {"w": np.float32([[100]]), "b": np.float32([5])}
 
 
 def at_17(x, wrong, right):
-    """Return another output for the samples whose first number is 17."""
+    """Return a wrong output for the samples whose first number is 17."""
     return tf.where(x[:, :1] == 17, wrong, right)
 
 
 def logarithm(x, w, b):
-    """Return the logarithm of a line, and -inf where that is not above 0."""
+    """Return the logarithm of a line, or -inf where the line is not above 0."""
     return tf.math.log(tf.nn.relu(x @ w + b))
 
 
-# Infinities are computed here: the converter writes a literal one as the largest number.
+# This computes infinities, because the converter stores a constant one as the largest number.
 LOGARITHM = {"w": np.float32([[1]]), "b": np.float32([-20.5])}
 
 
@@ -137,7 +137,7 @@ PRICE = {"p": np.float32([[0.1]]), "q": np.float32([-3]), "w": np.float32([[17_0
 
 
 def mirrored(x, w):
-    """Return the conjugate of `spectrum`: its imaginary part has the other sign."""
+    """Return the conjugate of `spectrum`, whose imaginary part has the other sign."""
     x = x * w
     return tf.signal.rfft(tf.concat([x[:, :1], x[:, :0:-1]], -1))
 
@@ -147,7 +147,7 @@ def spectrum(x, w):
 
 
 def sizes(x, at):
-    """Return six numbers as (2, 6 / 2), but for the numbers in `at`, where it is (3, 6 / 3)."""
+    """Return six numbers with the shape (1, 2, 3), or (1, 3, 2) if the first is in `at`."""
     found = tf.reduce_any(tf.abs(x[0, 0] - at) < 0.5)
     n = tf.where(found, 3, 2)
     return tf.reshape(x, tf.stack([1, n, 6 // n]))
@@ -277,7 +277,7 @@ WRONG = {
     "a probability beside a price, in all samples": (
         SIXTY,
         probability_and_price,
-        {"q": np.float32([-1.5])},  # 0.3 at most
+        {"q": np.float32([-1.5])},  # at most 0.3
         PRICE,
         ["component 0"],
     ),
@@ -405,10 +405,10 @@ def argmax(x, w):
 
 
 def tied(ties):
-    """Return samples and two arrays of weights: their outputs differ by last bits alone.
+    """Return samples and two arrays of weights, whose outputs differ only in the last bits.
 
-    In the first samples two columns are the largest and equal but for a last bit, which is the
-    other way round in the second array.
+    For the first samples, two columns are the largest and differ only in the last bit. The larger
+    of them is the other one with the second array.
     """
     rng = np.random.default_rng(ties)
     w = np.float32(rng.normal(size=(8, 5)))
@@ -425,7 +425,7 @@ def tied(ties):
 
 @pytest.mark.parametrize("ties", [1, 60])
 def test_ties_are_no_errors(warm, tmp_path, ties):
-    """Where more than a twentieth of the answers are ties, they tell nothing."""
+    """If more than a twentieth of the outputs are ties, the file cannot be judged."""
     x, one, other = tied(ties)
     wrong = prepare(tmp_path, x, argmax, wrong={"w": other}, w=one)
     process = convert(warm, tmp_path, prepare=wrong)
@@ -556,7 +556,7 @@ SOUND = {
 }
 
 
-# These are sound too, but what is left of much larger numbers is of the size of their last bits.
+# These are sound, too. But large numbers cancel, and what is left is as small as their last bits.
 UNCERTAIN = {
     "the sum of a softmax": (
         SIX,
@@ -621,7 +621,7 @@ def test_across_the_batch_of_keras(warm, tmp_path, kind):
 
 
 def test_living_statistics(warm, tmp_path):
-    """Batch normalization that has seen data, in a network for which 1e-4 was too little."""
+    """Trained batch normalization, in a network for which a tolerance of 1e-4 was too small."""
     keras.utils.set_random_seed(5)
     model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=8)
     rng = np.random.default_rng(5)
@@ -637,7 +637,7 @@ def test_living_statistics(warm, tmp_path):
 
 
 def test_softplus_above_88(warm, tmp_path):
-    """LiteRT returns NaN there; calibration with it ends the process."""
+    """LiteRT returns NaN above 88, and calibrating with NaN ends the process."""
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -700,7 +700,7 @@ def test_the_record_can_be_read_and_holds(warm, tmp_path, case):
             if output.dtype == np.complex64:  # real parts first
                 found, true = (np.concatenate([a.real, a.imag], -1) for a in (found, output))
             assert tolerance.shape == true.shape
-            same = found == true  # infinities
+            same = found == true  # equal infinities have no error
             error = np.abs(np.where(same, 0, found) - np.where(same, 0, true))
             assert (error <= tolerance).all()
             if variant == "float32":
@@ -709,7 +709,7 @@ def test_the_record_can_be_read_and_holds(warm, tmp_path, case):
 
 @pytest.mark.parametrize(("error", "sound"), [(0.0, True), (0.002, True), (0.1, False)])
 def test_errors_about_the_tolerance(warm, tmp_path, error, sound):
-    """Of 10,000 the last place is 0.001; coarse rounding of two operations moves it by some."""
+    """The last place of 10,000 is 0.001. Coarse rounding of two operations moves it by a few."""
     weights = {"w": np.float32([[100.3]]), "b": np.float32([5.7])}
     wrong = weights | {"b": np.float32([5.7 + error])}
     wrong = prepare(tmp_path, SIXTY + np.float32(100.37), line, wrong=wrong, **weights)

@@ -1,4 +1,4 @@
-"""Small models of the kinds that people bring, by name."""
+"""Small models of common kinds, by name."""
 
 import numpy as np
 from tensorflow import keras
@@ -6,7 +6,7 @@ from tensorflow.keras import layers
 
 
 def two_inputs():
-    """Return a model with a dict of inputs and nested outputs, in another order than by name."""
+    """Return a model with a dict of inputs and nested outputs, not ordered by name."""
     left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
     both = layers.Concatenate()([left, right])
     outputs = {"z": layers.Dense(2)(both), "a": {"inner": layers.Dense(3)(right)}}
@@ -63,7 +63,7 @@ def mobilenet():
 
 
 def augmentation():
-    """Random layers nested in a functional model, and one in line."""
+    """Return a functional model with nested random layers, and another random layer."""
     image = keras.Input((16, 16, 3))
     augment = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.3)], name="augment")
     x = layers.RandomZoom(0.5)(augment(image))
@@ -84,7 +84,7 @@ def augmentation_alone():
 
 
 def mixed_float16():
-    """A model as `keras.mixed_precision.set_global_policy("mixed_float16")` makes it."""
+    """Return a model as with `keras.mixed_precision.set_global_policy("mixed_float16")`."""
     keras.mixed_precision.set_global_policy("mixed_float16")
     image = keras.Input((12, 12, 3))
     x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3)(image)))
@@ -114,7 +114,7 @@ def odd_names():
 
 
 def difference():
-    """Return a model that 8 bits do not hold: the difference of what `nearly_equal` returns."""
+    """Return a model that 8 bits cannot represent: the difference of `nearly_equal` numbers."""
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
     model.set_weights([np.float32([[1], [-1]])])
     return model
