@@ -21,8 +21,8 @@ static int by_size(const void *a, const void *b) {
   return (difference > 0) - (difference < 0);
 }
 
-// Return the median time of a run in seconds, and store the number of runs in count. There are at least
-// 3 and at most 100 runs, and no new one starts after 0.05 seconds.
+// Return the median time of a run in seconds, and store the number of runs in count. There are 3 to
+// 100 runs. After the third run, no run starts later than 0.05 seconds after the first.
 static double time_of(LiteRtStatus (*run)(void), int *count) {
   double seconds[MOST_RUNS], end = seconds_now() + 0.05;
   for (*count = 0; *count < 3 || (*count < MOST_RUNS && seconds_now() < end); ++*count) {

@@ -1,5 +1,5 @@
 // A program that fails prints one line and nothing else. Its output stays in memory until everything
-// has succeeded. What LiteRT writes to stderr goes into a pipe. The line quotes the first error in it.
+// has succeeded. What LiteRT writes to stderr goes into a pipe. The line quotes its first error.
 //
 // Define ARGUMENTS before you include this file if the program takes more than a model.
 

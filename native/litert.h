@@ -1,5 +1,5 @@
-// The part of LiteRT's C API (version 2.3) that deploy.c uses. LiteRT's wheel contains the library, but
-// no headers. Source: litert/c/*.h in github.com/google-ai-edge/LiteRT, Apache License 2.0.
+// The part of LiteRT's C API (version 2.3) that deploy.c uses. LiteRT's wheel contains the library,
+// but no headers. Source: litert/c/*.h in github.com/google-ai-edge/LiteRT, Apache License 2.0.
 
 #ifndef LITERT_H
 #define LITERT_H

@@ -54,7 +54,7 @@ static double from_float16(uint16_t bits) {
 }
 
 static uint16_t to_float16(double number) {
-  int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the step is always 2^-24
+  int exponent = number ? (int)fmax(ilogb(number), -14) : -14;  // below 2^-14 the step is 2^-24
   int steps = (int)rint(ldexp(fabs(number), 10 - exponent));
   return (uint16_t)((signbit(number) ? 1 : 0) << 15 | (((exponent + 14) << 10) + steps));
 }

@@ -608,7 +608,7 @@ assert plt.get_fignums() == []
 
 
 def test_a_program_that_calls_it_stays_as_it_is(here):
-    """litecheck prints nothing to its stderr and changes none of its settings."""
+    """Its stderr stays empty, and its settings do not change."""
     (here / "program.py").write_text(PROGRAM, encoding="utf-8")
     process = run(here / "program.py", cwd=here)
     assert process.returncode == 0, process.stderr
