@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
   check(LiteRtGetNumSignatureInputs(signature, &inputs));
   check(LiteRtGetNumSignatureOutputs(signature, &outputs));
   if (inputs > MOST_TENSORS || outputs > MOST_TENSORS - inputs)
-    fail("%zu inputs and %zu outputs are too many. Raise MOST_TENSORS in deploy.c", inputs, outputs);
+    fail("%zu inputs and %zu outputs are too many. Raise MOST_TENSORS", inputs, outputs);
   for (size_t i = 0; i < inputs + outputs; i++) {
     Tensor *tensor = &tensors[i];
     LiteRtLayout *layout = &tensor->type.layout;
@@ -166,7 +166,8 @@ int main(int argc, char **argv) {
     }
     check(LiteRtGetTensorBufferPackedSize(buffers[i], &bytes));
     check(LiteRtGetTensorBufferSize(buffers[i], &room));
-    if (bytes > room) fail("%.60s does not fit its memory. The file may be damaged", tensors[i].name);
+    if (bytes > room)
+      fail("%.60s does not fit its memory. The file may be damaged", tensors[i].name);
     tensors[i].count = bytes / tensors[i].dtype->bytes;
   }
 

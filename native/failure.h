@@ -1,5 +1,5 @@
-// A program that fails prints one line and nothing else. Its output stays in memory until everything
-// has succeeded. What LiteRT writes to stderr goes into a pipe. The line quotes its first error.
+// A program that fails prints one line and nothing else. Its output stays in memory until all has
+// succeeded. What LiteRT writes to stderr goes into a pipe. The line quotes its first error.
 //
 // Define ARGUMENTS before you include this file if the program takes more than a model.
 
@@ -100,7 +100,8 @@ static void check(LiteRtStatus status) {
   while (error && !strncmp(error, "ERROR: tflite/", 14)) error = strstr(error + 1, "ERROR: ");
   error = error ? error + strlen("ERROR: ") : "LiteRT failed without a message";
   size_t end_of_line = strcspn(error, "\n");
-  fail("%.*s. Check the file and the values, or try python -m litecheck run", (int)end_of_line, error);
+  fail("%.*s. Check the file and the values, or try python -m litecheck run", (int)end_of_line,
+       error);
 }
 
 // Print the report, and return the exit status for main.

@@ -107,7 +107,7 @@ LiteRtStatus LiteRtCreateManagedTensorBufferFromRequirements(LiteRtEnvironment,
                                                              const LiteRtRankedTensorType *,
                                                              LiteRtTensorBufferRequirements,
                                                              LiteRtTensorBuffer *);
-LiteRtStatus LiteRtDuplicateTensorBuffer(LiteRtTensorBuffer);  // it must then be destroyed once more
+LiteRtStatus LiteRtDuplicateTensorBuffer(LiteRtTensorBuffer);  // destroy it once more then
 void LiteRtDestroyTensorBuffer(LiteRtTensorBuffer);
 LiteRtStatus LiteRtGetTensorBufferSize(LiteRtTensorBuffer, size_t *bytes);
 LiteRtStatus LiteRtGetTensorBufferPackedSize(LiteRtTensorBuffer, size_t *bytes);
