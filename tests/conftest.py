@@ -98,7 +98,7 @@ def run(script, *arguments, cwd, prepare=None, **environment):
 
 
 def _in_child(script, arguments, cwd, output, prepare):
-    """Run a script as `python SCRIPT` does, or a command; its output goes to two files."""
+    """Run a script as `python SCRIPT` does, or a command. Its output goes to two files."""
     os.chdir(cwd)
     for descriptor, name in [(1, "stdout"), (2, "stderr")]:
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
