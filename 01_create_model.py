@@ -2,10 +2,10 @@
 """
 # 1. Create a model
 
-We teach a very small network the line y = 100x + 5, look at what it learned, and save it. The
-network is deliberately tiny: stage 3 can print every number in its files, and stage 4 follows one
-number through them. The model goes to `saved_model/`, in two formats: `my_model.keras` for Python,
-and `my_model/` for everything else. The training inputs go beside them.
+We teach a very small network the line y = 100x + 5, look at what it learned, and save it. It is
+small on purpose: stage 3 can print every number in its files, and stage 4 follows one number
+through them. We save the model in `saved_model/` in two formats: `my_model.keras` for Python, and
+`my_model/` for programs without Python. The training inputs are saved there, too.
 """
 
 # %%
@@ -19,9 +19,9 @@ with script.quiet_start():
 # %% [markdown]
 # ## Data
 #
-# One hundred samples, $x = 100 \ldots 199$. Later we predict $x = 1 \ldots 5$. The network has not
-# seen these values, so it must have found the line and not a table of outputs. The arrays have a
-# leading sample axis. The same seed gives bit-identical weights.
+# The 100 samples are $x = 100 \ldots 199$. Later we predict $x = 1 \ldots 5$, which the network has
+# not seen. It can be right there only if it has learned the line, not a table of outputs. The first
+# axis of the arrays counts the samples. The same seed gives bit-identical weights.
 
 # %%
 import numpy as np
@@ -35,9 +35,9 @@ _output = _input * 100 + 5
 # %% [markdown]
 # ## Model
 #
-# Two dense layers without an activation. Each is a linear map, and so is their composition: the
-# model can express the line exactly, and training has to find it. The first layer has 10 weights
-# and 10 biases, the second 10 and 1: 20 + 11 = 31 numbers.
+# The model has two dense layers without an activation. Each is a linear map, and so are both
+# together. So the model can express the line exactly, and training has to find it. The first layer
+# has 10 weights and 10 biases, the second 10 weights and 1 bias: 31 numbers in all.
 
 # %%
 model = keras.Sequential(
@@ -48,15 +48,14 @@ model.summary(line_length=48)
 # %% [markdown]
 # ## Training
 #
-# 2,000 epochs of ten samples an update are 20,000 updates. Adam's rate falls from 0.01 to 0,
-# because a constant rate keeps jumping around the solution.
+# An epoch has 10 updates of 10 samples each, so 2,000 epochs have 20,000 updates. Adam's learning
+# rate falls from 0.01 to 0, because with a constant rate the weights jump around the solution.
 #
-# An update takes microseconds, but Keras's work around all of them takes over a minute. With
-# `steps_per_execution` Keras looks at the model once in a thousand updates, and `jit_compile` has
-# XLA compile them to machine code. The same training then takes three seconds. `autotune` is off:
-# it tunes how the data are read, and `fit` would wait for its timer after training. Each
-# `Epoch 1/20` below is a hundred epochs. `verbose=2` prints a line for each, and 1 draws a moving
-# bar.
+# An update takes microseconds, but Keras's work around all updates takes over a minute. With
+# `steps_per_execution` Keras does this work once in 1,000 updates. `jit_compile` compiles them to
+# machine code with **XLA**, TensorFlow's compiler. Training then takes three seconds. `autotune`
+# tunes how data are read. It is off, because `fit` would wait for its timer after training. Each
+# `Epoch 1/20` below stands for 100 epochs. `verbose=2` prints a line for each, 1 a progress bar.
 
 # %%
 epochs = 2000
@@ -73,8 +72,8 @@ history = model.fit(data, epochs=rounds, steps_per_epoch=steps, shuffle=False, v
 # %% [markdown]
 # ## Weights
 #
-# Each dense layer has a kernel (inputs × units) and a bias (units). Multiplied through, they must
-# give the slope 100 and the intercept 5, though no single weight shows either.
+# Each dense layer has a kernel (inputs × units) and a bias (units). Multiplied together, the layers
+# must give the slope 100 and the intercept 5, although no single weight shows them.
 
 # %%
 np.set_printoptions(precision=4, suppress=True, linewidth=100)
@@ -103,7 +102,8 @@ for x, predicted in zip(test_input[:, 0], test_output[:, 0], strict=True):
 # %% [markdown]
 # ## A picture of the training
 #
-# Left, the loss falls. Right, the data, the fitted line, and the five predictions.
+# On the left, the loss falls during training. On the right are the data, the fitted line and the
+# five predictions.
 
 # %%
 from litecheck import artifacts, pictures
@@ -114,11 +114,11 @@ figure = pictures.training(loss, steps, model, _input, _output, test_input, test
 # %% [markdown]
 # ## Saving
 #
-# `model.save` writes a **Keras archive**, a zip file of layers, weights and the optimizer's state,
-# from which Python can resume training. `model.export` writes a **SavedModel**, which needs neither
-# Python nor Keras. It is a directory: `saved_model.pb` is the computation as a TensorFlow graph, in
-# a Protocol Buffer, and `variables/` has the 31 numbers. Stage 3 converts it. The files appear when
-# all of them are complete.
+# `model.save` writes a **Keras archive**, a zip file of layers, weights and the optimizer's state.
+# Python can resume training from it. `model.export` writes a **SavedModel**, a directory that needs
+# neither Python nor Keras. Its `saved_model.pb` is the graph of the computation as a **Protocol
+# Buffer**, a binary format for structured data. `variables/` has the 31 numbers. Stage 3 converts
+# the SavedModel. The files appear only when all of them are complete.
 
 # %%
 with artifacts.atomic_directory("saved_model") as directory:
@@ -134,7 +134,7 @@ for name in ["my_model", "my_model.keras", "my_model.samples.npy", "my_model.tra
 #
 # Change a value, run this stage again, and undo the change before you go on.
 #
-# - `seed = 2`: the weights and the last loss differ, and all five errors stay below 0.003.
+# - `seed = 2`: the weights and the last loss differ, but all five errors stay below 0.003.
 # - `epochs = 10`: after 100 updates the prediction for x = 5 is 479 too small.
-# - `Dense(1)` in place of `Dense(10)`: one weight times one weight can express the line as well,
-#   but training gets only near it, with errors of 21.
+# - `Dense(1)` in place of `Dense(10)`: two weights can express the line, too, but training only
+#   comes close, with errors of about 21.

@@ -2,9 +2,9 @@
 """
 # 2. Load the model
 
-Stage 1 saved the model in two formats: a Keras archive for Python, and a SavedModel for everything
-else. Both must give exactly the trained model's predictions. We load each, compare, look inside,
-and draw the graph.
+Stage 1 saved the model in two formats: a Keras archive for Python, and a SavedModel for programs
+without Python. Both must predict exactly what the trained model predicts. We load both, compare
+their predictions, look inside, and draw the graph.
 
 | reads, in `saved_model/` | writes |
 |---|---|
@@ -23,7 +23,7 @@ with script.quiet_start():
 # ## Load the Keras archive
 #
 # `load_model` rebuilds the layers from their description in the archive, and then fills in the
-# weights. `compile=False` leaves out the optimizer, since we do not train any further.
+# weights. `compile=False` leaves out the optimizer, because we do not train any further.
 
 # %%
 import numpy as np
@@ -35,7 +35,8 @@ print(f"loaded Keras model {saved_path}.keras")
 # %% [markdown]
 # ## Inference
 #
-# The same five inputs as in stage 1. The weights are the same bits, so the predictions are too.
+# We predict the same five inputs as in stage 1. The weights are bit-identical, so the predictions
+# are, too.
 
 # %%
 print("prediction test")
@@ -48,9 +49,10 @@ for x, predicted in zip(test_input[:, 0], test_output[:, 0], strict=True):
 # %% [markdown]
 # ## The SavedModel and its signature
 #
-# A SavedModel has no layers to look at. It has **signatures**: named functions with named, typed
-# inputs and outputs. `serving_default` is the one that servers call and that stage 3 converts. It
-# runs the same operations as the Keras model, so it must return the same numbers.
+# A SavedModel has no layers to look at. It has **signatures**: functions whose inputs and outputs
+# have fixed names and types. Each input and output is a **tensor**, an array with a shape and a
+# dtype. Servers call the signature `serving_default`, and stage 3 converts it. It runs the same
+# operations as the Keras model, so it must return the same numbers.
 
 # %%
 serving = tf.saved_model.load(saved_path).signatures["serving_default"]
@@ -64,12 +66,12 @@ served_output = serving(tf.constant(test_input))["output_0"].numpy()
 difference = np.abs(served_output - test_output).max()
 print(f"  largest difference from the Keras model: {difference:.1g}")
 if not difference <= 0.001:
-    print("  the two are of different runs: make both again with python 01_create_model.py")
+    print("  the two are from different runs: make both again with python 01_create_model.py")
 
 # %% [markdown]
 # ## Weights
 #
-# In the order of the layers, each kernel before its bias.
+# The weights come in the order of the layers, each kernel before its bias.
 
 # %%
 np.set_printoptions(precision=4, suppress=True, linewidth=100)
@@ -82,9 +84,8 @@ for i in range(len(weight)):
 # %% [markdown]
 # ## Draw the graph
 #
-# `plot_model` describes the graph with pydot and lets Graphviz's `dot` draw it. `dot` is a
-# program, not a Python package, so pip cannot install it. Without `dot` everything above still
-# works.
+# `plot_model` describes the graph with the package pydot, and Graphviz's program `dot` draws it.
+# pip cannot install `dot`, because it is not a Python package. Everything above works without it.
 
 # %%
 from litecheck import pictures
@@ -100,8 +101,9 @@ picture  # a notebook shows it
 # %% [markdown]
 # ## Try next
 #
-# - `seed = 2` in stage 1, then run this again: every weight differs, and the predictions are those
-#   that stage 1 printed this time. Set it back to 1 and run both, before you go on.
+# - Set `seed = 2` in stage 1, and run both stages again. Every weight differs, and the predictions
+#   are those that stage 1 printed this time. Set it back to 1 and run both before you go on.
 # - `rankdir="LR"` in the last cell: the graph runs from left to right.
-# - Call the signature with `tf.constant(test_input.astype("float64"))`: it refuses, because it "was
-#   expected to be a float tensor but is a double tensor". A signature converts nothing.
+# - Call the signature with `tf.constant(test_input.astype("float64"))`. It raises an error, because
+#   the input "was expected to be a float tensor but is a double tensor". A signature does not
+#   convert types.

@@ -2,13 +2,13 @@
 """
 # 3. Convert the model
 
-A SavedModel is made for servers. Its graph is a **Protocol Buffer**, parsed into objects before
-use, and its runtime takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**, which the
-runtime uses as it is. The converter translates one into the other, fuses operations, and drops what
-only training needs. Since 2024 TensorFlow Lite is called **LiteRT**. The format kept its name.
+A SavedModel is made for servers. Its Protocol Buffer must be parsed before use, and its runtime
+takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**, a binary format that needs no
+parsing. The converter translates one into the other, fuses operations, and drops what only training
+needs. Since 2024 TensorFlow Lite is called **LiteRT**. Only the file format kept its name.
 
-A converter can be wrong, and does not check its result. So this stage converts the model four
-ways, runs each file, and compares it with the SavedModel. On the command line, `sh
+A converter can make mistakes, and it does not check its result. So this stage converts the model in
+four ways, runs each file, and compares its outputs with the SavedModel's. On the command line, `sh
 convert-tflite.sh` does the first conversion. Its file has the same bytes, but nothing checks it.
 """
 
@@ -24,7 +24,7 @@ with script.quiet_start():
 # ## The SavedModel, and typical inputs
 #
 # Typical inputs have two uses. We run the files and the SavedModel on them to compare the outputs.
-# They also **calibrate** full-integer quantization, which must know the range of every value.
+# They also **calibrate** full-integer quantization: they show the range of every value.
 
 # %%
 import numpy as np
@@ -38,7 +38,7 @@ check = litecheck.Check(saved_path, samples)
 # %% [markdown]
 # ## Convert without quantization
 #
-# Weights and arithmetic stay float32, so nothing is lost.
+# Weights and arithmetic stay float32, so no precision is lost.
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
@@ -46,7 +46,7 @@ tflite_model = converter.convert()
 
 # %% [markdown]
 # Is it still the same model? We run both on all samples. The largest difference is 0.004, where
-# outputs are near 20,000: two runtimes add in a different order.
+# outputs are near 20,000. It exists because the two runtimes add numbers in different orders.
 
 # %%
 from ai_edge_litert.interpreter import Interpreter
@@ -62,9 +62,9 @@ expected = serving(tf.constant(samples))["output_0"].numpy()
 print(f"largest difference {np.abs(output - expected).max():.2g} of {expected.max():,.0f}")
 
 # %% [markdown]
-# From now on `check.add` does that, and saves the file only if it passes. How far outputs may
-# differ is measured: the SavedModel runs again with rounding that is five times as coarse. A
-# float32 file that is off by more than twice what that changed in a number is refused.
+# From now on `check.add` makes this comparison, and saves a file only if it passes. How far each
+# output may differ is measured: the SavedModel runs again with rounding five times as coarse. If an
+# output of the float32 file differs by more than twice what this changed, the file is refused.
 
 # %%
 check.add("float32", tflite_model, "saved_model/my_model.tflite")
@@ -72,9 +72,10 @@ check.add("float32", tflite_model, "saved_model/my_model.tflite")
 # %% [markdown]
 # ## Optimize: float16 quantization
 #
-# **Quantization** stores numbers with fewer bits: smaller files, often faster, less exact. Only you
-# know how much error is acceptable, so errors are measured, not judged. With float16 each weight
-# takes two bytes, and keeps about three decimal digits.
+# **Quantization** stores numbers with fewer bits. Files become smaller and often faster, but less
+# exact. Only you know how much error is acceptable, so errors are measured, not judged. In float16
+# each weight takes two bytes instead of four, and keeps about three decimal digits. Use it when a
+# phone's GPU runs the model, or when half of the bytes is small enough.
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
@@ -86,9 +87,14 @@ check.add("float16", tflite_quant_model, "saved_model/my_model.quant.tflite")
 # %% [markdown]
 # ## Dynamic-range quantization
 #
-# The weights become int8, with a scale for each unit of a layer. Values between the operations are
-# quantized in each run, by their range in that run. Arrays of fewer than 1,024 weights stay as they
-# are, so here this file is the float32 file again.
+# The weights become 8-bit integers $q$ (int8), which stand for real numbers:
+# $\text{real} = \text{scale} \cdot (q - \text{zero point})$. The **scale** is the size of one step
+# of $q$, and each unit of a layer has its own. The **zero point** is the integer that stands for 0,
+# and for weights it is always 0.
+#
+# Values between the operations stay float32. A layer with int8 weights quantizes its input while it
+# runs, by the range of this input. Arrays of fewer than 1,024 weights stay float32, so here
+# nothing is quantized. Use it when a file must be small and you have no typical inputs.
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
@@ -98,9 +104,10 @@ check.add("dynamic range", converter.convert(), "saved_model/my_model.dynamic.tf
 # %% [markdown]
 # ## Full-integer quantization
 #
-# Weights and values are int8, and biases int32, so a processor without floating point can run it.
-# The ranges are fixed now: the converter runs the model on a **representative dataset**, and notes
-# the smallest and the largest number that each value takes. What is outside will be clipped.
+# Weights and values are int8, and biases are int32. So a processor without floating point can run
+# the file. The range of each value is fixed now: the converter runs the model on a **representative
+# dataset**, and records the smallest and the largest number. Numbers outside will be clipped. Use
+# it when the processor has no floating point, or when inference must be faster.
 
 
 # %%
@@ -121,12 +128,12 @@ check.save()
 # %% [markdown]
 # ## Look inside the files
 #
-# A file is a list of operations and the numbers that they need. The float32 file has 21 numbers,
-# where stage 1 trained 31. Nothing stands between the layers, so the converter carried the first
-# layer's ten biases through the second. They became one number, the intercept of stage 1.
+# A file holds a list of operations and the numbers that they need. Stage 1 trained 31 numbers, but
+# the float32 file has only 21. There is no activation between the layers, so the converter could
+# combine all 11 biases into one number, the intercept of stage 1.
 #
-# In the full-integer file, weights are integers $q$ with a scale: $\text{real} = \text{scale} \cdot
-# q$. A unit of the first layer has one weight and its own scale, so that weight is 127 or -127.
+# For the full-integer file, the scales are printed after `*`. In each unit the largest weight is
+# 127 or -127. A unit of the first layer has only one weight, so here every weight is 127 or -127.
 
 # %%
 from litecheck import inside, litert, pictures
@@ -145,20 +152,28 @@ pictures.graphs(contents, "saved_model/my_model.graphs.png")  # a notebook shows
 # %% [markdown]
 # ## 256 steps
 #
-# Eight bits can store 256 integers $q$: $\text{real} = \text{scale} \cdot (q - \text{zero point})$.
-# The input range is 0 to 199: the largest sample is 199, and the range must include 0. So the scale
-# is 199 / 255, and the zero point -128. A value between two steps is rounded to the nearer one.
+# Eight bits can store 256 integers $q$, from -128 to 127. The input range is 0 to 199, because the
+# largest sample is 199 and the range must include 0. So the scale is 199 / 255, and the zero point
+# is -128. A value between two steps is rounded to the nearer one.
 
 # %%
 given = contents["full integer"].inputs[0]
 pictures.save(pictures.steps(given, 150), "saved_model/my_model.steps.png")
 
 # %% [markdown]
-# ## Does it pay?
+# ## Does quantization pay here?
 #
-# Not for this model: float16 converts each array back to float32 with `DEQUANTIZE`, and these
-# operations take more space than 31 weights save. It pays from a few hundred weights on. Full
-# integer cannot represent x above 199, so its predictions stay the same from there on.
+# The float32 file has 1,428 bytes. For this small model, no other file is smaller:
+#
+# | file | bytes | why |
+# |---|--:|---|
+# | float16 | 1,936 | three `DEQUANTIZE` operations take more space than float16 saves |
+# | dynamic range | 1,428 | no array has 1,024 weights, so the file is the same as float32 |
+# | full integer | 1,696 | scales and zero points take more space than int8 saves |
+#
+# `DEQUANTIZE` converts an array back to float32. From a few hundred weights on, a float16 file is
+# smaller. The figure shows the predictions. Full integer cannot represent x above 199, so its
+# predictions stay the same from there on.
 
 # %%
 x = np.arange(5, 600, 12, dtype="float32")
@@ -170,6 +185,6 @@ pictures.save(figure, "saved_model/my_model.variants.png")
 # ## Try next
 #
 # - `samples = np.arange(0, 600, 6, dtype="float32")[:, None]`: x = 500 is no longer clipped, but
-#   256 steps reach three times as far. One is 233 instead of 78, and the largest error 339.
-# - `Dense(1024)` in stage 1: float16 takes 63%, and dynamic range *more*, 166%, because each of the
-#   1,024 units has its own scale and zero point. Undo both, and run the stages again.
+#   the 256 steps span three times the range. One is 233 instead of 78, and the largest error 339.
+# - `Dense(1024)` in stage 1: float16 takes 63% of the bytes, but dynamic range takes *more*, 166%.
+#   Each of the 1,024 units has its own scale and zero point. Undo both, and run the stages again.

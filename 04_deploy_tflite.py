@@ -3,12 +3,12 @@
 # 4. Deploy the model
 
 A phone or a small board runs the `.tflite` file with **LiteRT**, the runtime that was called
-TensorFlow Lite until 2024. It has no training, no Keras and no graph in Python: it maps the file
-into memory, plans a place for each tensor, and runs the operations in order.
+TensorFlow Lite until 2024. It has no training, no Keras and no Python graph. It maps the file into
+memory, plans a place for each tensor, and runs the operations in order.
 
-`tf.lite.Interpreter` is deprecated and brings all of TensorFlow along. The same class is now in the
-package `ai-edge-litert`, so this script runs on a device that has only that, with `litecheck/` and
-`saved_model/` beside it.
+`tf.lite.Interpreter` is deprecated and needs all of TensorFlow. The same class is now in the
+package `ai-edge-litert`. So this script runs on a device that has only this package, with
+`litecheck/` and `saved_model/` next to the script.
 """
 
 # %%
@@ -20,8 +20,8 @@ script.start(reads=files, made_by="python 03_convert_model.py", install="ai-edge
 # %% [markdown]
 # ## Load the model
 #
-# `allocate_tensors` plans one block of memory for all tensors, so that inference itself allocates
-# nothing. That matters on a board with few kilobytes.
+# `allocate_tensors` reserves one block of memory for all tensors. Inference itself then allocates
+# nothing. This matters on a board with only a few kilobytes.
 
 # %%
 from ai_edge_litert.interpreter import Interpreter
@@ -32,8 +32,9 @@ interpreter.allocate_tensors()
 # %% [markdown]
 # ## What the model takes and returns
 #
-# Each tensor has a name, a number (`index`) by which it is set and read, a shape and a dtype. In
-# `shape_signature`, -1 is a size that may vary: the number of samples. `shape` is allocated now.
+# Each tensor has a name, a shape, a dtype, and an `index`, the number by which we set and read it.
+# In `shape_signature`, -1 is a size that may vary: the number of samples. `shape` is the shape that
+# is allocated now.
 
 # %%
 import pprint
@@ -46,7 +47,8 @@ pprint.pp(input_details, width=96)
 # %% [markdown]
 # ## Prepare the input
 #
-# A random number. The training data ended at 199, but the network has found the line.
+# The input is a random number below 1,000. The training data ended at 199, but the network has
+# learned the line.
 
 # %%
 import numpy as np
@@ -58,9 +60,9 @@ print("input : %s" % input_data)
 # %% [markdown]
 # ## Run and read the output
 #
-# Inference takes three steps, because the tensors are in the interpreter's memory: `set_tensor`
-# copies the input into it, `invoke` computes, and `get_tensor` copies the output out of it
-# (`tensor()` points to it instead).
+# The tensors are in the interpreter's memory, so inference takes three steps. `set_tensor` copies
+# the input into this memory, `invoke` computes, and `get_tensor` copies the output out. (`tensor()`
+# gives access to the memory without a copy.)
 
 # %%
 interpreter.set_tensor(input_details[0]["index"], input_data)
@@ -86,9 +88,10 @@ print(f"one run takes {seconds * 1e6:,.1f} us, the median of {count:,}")
 # %% [markdown]
 # ## One number through the integers
 #
-# The full-integer file divides $x = 150$ by its input's scale and rounds, so it computes with
-# 0.78039 · 192 = 149.835. There the line is at 14,988.5, which is 192.02 of the output's steps of
-# 78.0588. So the output is step 192, stored as 64, which stands for 14,987.
+# For the full-integer file, we divide $x = 150$ by the scale of the input and round to 192 steps.
+# So the file computes with 0.78039 · 192 = 149.835. There the line is at 14,988.5. One step of the
+# output is 78.0588, so this is 192.02 steps. It is rounded to 192 steps and stored as 64, which
+# stands for 14,987.
 
 # %%
 integers = Interpreter(model_path="saved_model/my_model.int8.tflite")
@@ -109,8 +112,9 @@ print(f"the line is at {x * 100 + 5:,}")
 # %% [markdown]
 # ## Does this device compute the same?
 #
-# Stage 3 saved a record of its check: inputs, the trained model's outputs, and how far a device's
-# may be from them. Here they are compared. Some devices silently return wrong results.
+# Some devices silently return wrong results. Stage 3 saved a record of its check: inputs, the
+# trained model's outputs, and how far a device's outputs may differ from them. Here this device
+# repeats the runs, and its outputs are compared with the record.
 
 # %%
 from litecheck import record
@@ -121,21 +125,35 @@ for path in files:
 # %% [markdown]
 # ## Which file should I use?
 #
-# Android, iOS and Linux have this same interpreter, a browser has **LiteRT.js**, a microcontroller
-# **tflite-micro**. `make browser`, `make microcontroller` and `make native` run the files there.
+# Android, iOS and Linux have the same interpreter. Browsers use **LiteRT.js**, and microcontrollers
+# use **tflite-micro**. `make browser` and `make microcontroller` run the files with these two, and
+# `make native` runs them from C.
 #
 # | runs on | choose | because |
 # |---|---|---|
 # | a processor with floating point | float32 | exact |
-# | the same, to save bytes | dynamic range | a quarter of the bytes, and no samples are needed |
-# | the same, to save time | full integer | half the time, for MobileNetV2 |
+# | the same, to save bytes | dynamic range | a quarter of the bytes, no samples needed |
+# | the same, to save time | full integer | half the time for MobileNetV2 |
 # | a phone's GPU | float16 | half of the bytes, and most GPUs compute in float16 anyway |
-# | an integer-only chip, a microcontroller | full integer | no floating point, little room |
+# | an integer-only chip, a microcontroller | full integer | no floating point, little memory |
 # | a browser | dynamic range | LiteRT.js refuses int8 inputs |
 #
 # ## Try next
 #
-# - `input_data = np.array([[500]], dtype=np.float32)`: 50,005. With `my_model.quant.tflite` in the
-#   second cell it is 50,011, 6 too much: float16 keeps three decimal digits.
-# - `x = 500` for the integers: 500 / 0.78039 = 640.7 is clipped to 127, and the output is 19,905,
-#   as for x = 199.
+# - `input_data = np.array([[500]], dtype=np.float32)`: the output is 50,005. With
+#   `my_model.quant.tflite` in the second cell it is 50,011, which is 6 too much, because float16
+#   keeps only three decimal digits.
+# - `x = 500` for the integers: 500 / 0.78039 = 640.7 is clipped to 127. The output is 19,905, as
+#   for x = 199.
+#
+# ## What comes next
+#
+# - [A model of your own](docs/your-model.md): `litecheck convert MODEL` converts and checks it, as
+#   stage 3 does here.
+# - [A phone](docs/phone.md): several threads can make large models faster. A **delegate** runs
+#   parts of the graph with another library or on another chip, such as a GPU or an NPU (a chip for
+#   neural networks).
+# - [A camera](docs/app.md): your app turns an image into the numbers that the model takes, and the
+#   output into the name of a class.
+# - [Training with quantization](docs/when-accuracy-drops.md): quantization-aware training rounds
+#   the outputs of layers to 8 bits. It can help if full integer is not accurate enough.

@@ -138,4 +138,4 @@ def test_stale_files_are_named(warm, pipeline, tmp_path):
 
     shutil.copy(pipeline[0] / "saved_model/my_model.keras", tmp_path / "saved_model")
     process = warm("02_load_model.py", cwd=tmp_path)
-    assert "the two are of different runs" in process.stdout
+    assert "the two are from different runs" in process.stdout
