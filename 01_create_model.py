@@ -35,9 +35,9 @@ _output = _input * 100 + 5
 # %% [markdown]
 # ## Model
 #
-# The model has two dense layers without an activation. Each is a linear map, and so are both
-# together. So the model can express the line exactly, and training has to find it. The first layer
-# has 10 weights and 10 biases, the second 10 weights and 1 bias: 31 numbers in all.
+# The model has two dense layers without an activation. Each is a linear map, and so is their
+# composition. The model can therefore express the line exactly, and training has to find it. The
+# first layer has 10 weights and 10 biases, the second 10 weights and 1 bias: 31 numbers in all.
 
 # %%
 model = keras.Sequential(
@@ -55,7 +55,7 @@ model.summary(line_length=48)
 # `steps_per_execution` Keras does this work once in 1,000 updates. `jit_compile` compiles them to
 # machine code with **XLA**, TensorFlow's compiler. Training then takes three seconds. `autotune`
 # tunes how data are read. It is off, because `fit` would wait for its timer after training. Each
-# `Epoch 1/20` below stands for 100 epochs. `verbose=2` prints a line for each, 1 a progress bar.
+# `Epoch 1/20` below is 100 epochs. `verbose=2` prints a line for each, and 1 draws a bar.
 
 # %%
 epochs = 2000

@@ -46,7 +46,7 @@ tflite_model = converter.convert()
 
 # %% [markdown]
 # Is it still the same model? We run both on all samples. The largest difference is 0.004, where
-# outputs are near 20,000. It exists because the two runtimes add numbers in different orders.
+# outputs are near 20,000. The reason is that the two runtimes add in different orders.
 
 # %%
 from ai_edge_litert.interpreter import Interpreter
@@ -106,7 +106,7 @@ check.add("dynamic range", converter.convert(), "saved_model/my_model.dynamic.tf
 #
 # Weights and values are int8, and biases are int32. So a processor without floating point can run
 # the file. The range of each value is fixed now: the converter runs the model on a **representative
-# dataset**, and records the smallest and the largest number. Numbers outside will be clipped. Use
+# dataset**, and records its smallest and its largest number. Numbers outside will be clipped. Use
 # it when the processor has no floating point, or when inference must be faster.
 
 
