@@ -2,10 +2,10 @@
 """
 # 1. Create a model
 
-We teach a very small network the line y = 100x + 5, look at what it learned, and save it. It is
-small on purpose: stage 3 can print every number in its files, and stage 4 follows one number
-through them. We save the model in `saved_model/` in two formats: `my_model.keras` for Python, and
-`my_model/` for programs without Python. The training inputs are saved there, too.
+We teach a very small network the line y = 100x + 5, look at what it learned, and save it. The
+network is small on purpose: stage 3 can print every number in its files, and stage 4 follows one
+number through them. We save the model in `saved_model/` in two formats: `my_model.keras` for
+Python, and `my_model/` for programs without Python. The training inputs are saved there, too.
 """
 
 # %%
