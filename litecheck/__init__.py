@@ -1,6 +1,6 @@
 """Convert a Keras model to `.tflite` files, check that they compute the same, and run them.
 
-Importing this package imports neither TensorFlow nor Keras: a device needs `run` only.
+Importing this package imports neither TensorFlow nor Keras, because a device needs only `run`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,36 +28,37 @@ def convert(
     float_ends: bool = False,
     scale: str | None = None,
 ) -> "Check":
-    """Convert a model to every variant, check each, print a table, and save what is sound.
+    """Convert a model to every variant, check each one, print a table, and save the sound files.
 
     Args:
         model: a Keras model, the path of a Keras archive, or the directory of a SavedModel.
-        name: the path, without suffix, after which the files are named: NAME.tflite,
-            NAME.quant.tflite, NAME.dynamic.tflite, NAME.int8.tflite, if a test set shows
-            that eight bits lose much NAME.mixed.tflite or NAME.int16.tflite, NAME.check.json and
-            NAME.variants.png. By default that of the model.
-        samples: typical inputs, samples first, of the shape and dtype that the model takes: an
-            array, a dict of arrays by the names of several inputs, a `.npy` or `.npz` file, or a
-            folder of images. They calibrate full-integer quantization. By default
-            `NAME.samples.npy` beside a model that has a path; without samples there is no
-            full-integer variant.
-        test: a test set: a pair of inputs and labels, a `.npz` file with the arrays `inputs` and
-            `labels`, or a folder with a folder of images for each class. By default `NAME.test.npz`
-            beside a model that has a path.
-        signature: which of a SavedModel's signatures; by default the only one or serving_default.
-        batch: fixes how many samples a run takes.
-        loops: keeps LSTM layers loops, as browsers and LiteRT's C API need them. By default each is
-            one operation, which a program resets before each sample.
-        float_ends: also makes full integer with inputs and outputs of float32.
-        scale: of images: "0..1", "-1..1", or by default "0..255", pixel values as they are.
+        name: the path without suffix that all files are named after. By default it is the model's
+            path. The files are NAME.tflite, NAME.quant.tflite, NAME.dynamic.tflite,
+            NAME.int8.tflite, NAME.check.json and NAME.variants.png. If a test set shows that eight
+            bits lose much, NAME.mixed.tflite or NAME.int16.tflite is added.
+        samples: typical inputs: an array, a dict of arrays by input name, a `.npy` or `.npz` file,
+            or a folder of images. Arrays have the shape and dtype that the model takes, samples
+            first. They calibrate full-integer quantization, which is left out without samples. By
+            default they are in `NAME.samples.npy` beside a model that has a path.
+        test: a test set: a pair of inputs and labels, a `.npz` file, or a folder with one subfolder
+            of images per class. The file has the arrays `inputs` and `labels`. By default it is
+            `NAME.test.npz` beside a model that has a path.
+        signature: the signature of a SavedModel that is converted. By default it is the only one,
+            or serving_default.
+        batch: the batch size to fix, which is the number of samples in a run.
+        loops: whether LSTM layers stay loops, as browsers and LiteRT's C API need them. By default
+            each LSTM is one operation, and a program resets its state before each sample.
+        float_ends: whether to add a full-integer file with float32 inputs and outputs.
+        scale: the scale of images: "0..1", "-1..1", or by default "0..255", which leaves the pixel
+            values unchanged.
 
     Returns:
-        The `Check`: `rows` has a `Row` for each variant that was saved, by its name. If TensorFlow
-        ends the process, the files that are written have their record.
+        The `Check`. Its `rows` has a `Row` for each saved variant, by the variant's name. If
+        TensorFlow ends the process, the record still describes the files written so far.
 
     Raises:
-        Failure: the model cannot be loaded or converted, samples do not fit it, or the float32 file
-            returns other outputs. Nothing is written then.
+        Failure: the model cannot be loaded or converted, the samples do not fit it, or the float32
+            file returns other outputs than the model. Then nothing is written.
 
     Example:
         >>> check = litecheck.convert(model, "digits", samples=x_train, test=(x_test, y_test))
@@ -74,13 +75,14 @@ def run(path: str, inputs: "Given", scale: str | None = None) -> "dict[str, np.n
 
     Args:
         path: the file.
-        inputs: samples first, real numbers in place of a quantized file's integers: an array, a
-            dict of arrays by the names of several inputs, a `.npy` or `.npz` file, an image or a
-            folder of images.
-        scale: of images: "0..255", "0..1" or "-1..1"; by default what the file's record says.
+        inputs: the samples, on the first axis: an array, a dict of arrays by input name, a `.npy`
+            or `.npz` file, an image or a folder of images. A file that is quantized to integers
+            takes real numbers, too.
+        scale: the scale of images: "0..255", "0..1" or "-1..1". By default it is the one in the
+            file's record.
 
     Returns:
-        Arrays by the names of outputs, samples first.
+        A dict of arrays by output name, samples first.
 
     Raises:
         Failure: the file is missing or damaged, or the inputs do not fit it.
@@ -94,7 +96,7 @@ def run(path: str, inputs: "Given", scale: str | None = None) -> "dict[str, np.n
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Check` when it is asked for, since it needs TensorFlow."""
+    """Import `Check` only when it is used, because it needs TensorFlow."""
     if name == "Check":
         from litecheck.table import Check
 

@@ -1,4 +1,4 @@
-"""Which commands are there? `litecheck look | convert | run`, and their options."""
+"""Which commands are there? `litecheck look`, `convert` and `run`, with their options."""
 
 import argparse
 import importlib.metadata
@@ -11,16 +11,20 @@ SCALE = "scale of images: 0..1 or -1..1 (default: {})"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are two lines."""
+    """An argument parser whose error messages have two lines."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and how to see the options."""
+        """Raise `Failure` with the error and the command that prints the options."""
         words = self.prog.split()[1:]
-        raise script.Failure(f"{message}\nIts options: {script.command(*words, '--help')}")
+        raise script.Failure(f"{message}\nTo see its options: {script.command(*words, '--help')}")
 
 
 def whole_number(text: str) -> int:
-    """Return a whole number of 1 or more."""
+    """Return the whole number in a text, if it is 1 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no such number.
+    """
     if not text.isdecimal() or not int(text):
         message = f"{text} is not a whole number of 1 or more: give one such as 1"
         raise argparse.ArgumentTypeError(message)
@@ -28,7 +32,7 @@ def whole_number(text: str) -> int:
 
 
 def parser() -> Parser:
-    """Return the parser of all commands."""
+    """Return the parser for all commands."""
     main = Parser(
         prog="litecheck",
         allow_abbrev=False,
@@ -44,7 +48,7 @@ def parser() -> Parser:
     )
 
     convert = commands.add_parser(
-        "convert", allow_abbrev=False, help="convert a model to every variant, and check each"
+        "convert", allow_abbrev=False, help="convert a model to every variant, and check each file"
     )
     convert.add_argument(
         "model", metavar="MODEL", help="a Keras archive (.keras, .h5) or a SavedModel directory"
@@ -62,12 +66,12 @@ def parser() -> Parser:
         " NAME.test.npz)",
     )
     convert.add_argument("--scale", metavar="LOW..HIGH", help=SCALE.format("0..255, pixel values"))
-    convert.add_argument("--signature", metavar="NAME", help="which of a SavedModel's signatures")
+    convert.add_argument("--signature", metavar="NAME", help="the SavedModel signature to use")
     convert.add_argument(
-        "--batch", metavar="N", type=whole_number, help="fix the number of samples in a run to N"
+        "--batch", metavar="N", type=whole_number, help="fix the batch size to N samples per run"
     )
     convert.add_argument(
-        "--loops", action="store_true", help="keep LSTM a loop, as browsers and the C API need it"
+        "--loops", action="store_true", help="keep LSTM as a loop, for browsers and the C API"
     )
     convert.add_argument(
         "--float-ends",
@@ -75,35 +79,40 @@ def parser() -> Parser:
         help="also make a full-integer file with float32 inputs and outputs",
     )
     convert.add_argument(
-        "--output", metavar="NAME", help="where to write: a path without suffix (default: NAME)"
+        "--output",
+        metavar="NAME",
+        help="the path of the new files, without suffix (default: that of MODEL)",
     )
 
     run = commands.add_parser(
-        "run", allow_abbrev=False, help="run a .tflite file, and compare it with its check"
+        "run",
+        allow_abbrev=False,
+        help="run a .tflite file, and compare its outputs with the record of its check",
     )
-    run.add_argument("file", metavar="FILE.tflite", help="the file")
+    run.add_argument("file", metavar="FILE.tflite", help="the file to run")
     run.add_argument(
         "--input",
         metavar="PATH",
-        help="its inputs: .npy or .npz, samples first; an image or a folder of images (default:"
+        help="inputs: .npy or .npz, samples first, or an image or a folder of images (default:"
         " random)",
     )
     run.add_argument(
         "--test",
         metavar="PATH",
-        help="inputs and labels: .npz, or a folder with one subfolder of images per class; prints"
-        " how many are right",
+        help="inputs and labels, to measure the accuracy: .npz, or a folder with one subfolder of"
+        " images per class",
     )
     run.add_argument(
-        "--scale", metavar="LOW..HIGH", help=SCALE.format("that of the file's record, else 0..255")
+        "--scale", metavar="LOW..HIGH", help=SCALE.format("the one in the file's record, or 0..255")
     )
     return main
 
 
 def requirements() -> str:
-    """Return what `pip install` needs for conversions, from this package's metadata.
+    """Return the packages that conversions need, in the words of `pip install`.
 
-    The directory alone, without `pip install`, has none.
+    They come from this package's metadata. A source directory that was never installed has no
+    metadata, and gets a fixed list.
     """
     try:
         needed = importlib.metadata.requires("litecheck") or []
@@ -113,7 +122,10 @@ def requirements() -> str:
 
 
 def _with_scale(words: list[str]) -> list[str]:
-    """Return the words with an option and its scale as one: -1..1 looks like an option itself."""
+    """Return the words with `--scale` and its value joined by "=".
+
+    Otherwise argparse would take the value -1..1 for an option.
+    """
     if "--scale" not in words[:-1]:
         return words
     at = words.index("--scale")
@@ -121,10 +133,11 @@ def _with_scale(words: list[str]) -> list[str]:
 
 
 def main(progress: str = "") -> None:
-    """Run the command that is given.
+    """Run the command on the command line.
 
     Args:
-        progress: the file of the progress of a conversion, which runs in a process of its own.
+        progress: the file in which a conversion keeps its progress. It is given in the separate
+            process that converts, and "" elsewhere.
     """
     words = sys.argv[1:2]
     program = " ".join(["litecheck", *[word for word in words if not word.startswith("-")]])
@@ -132,7 +145,7 @@ def main(progress: str = "") -> None:
     script.start(program=program, install=install)
     options, unknown = parser().parse_known_args(_with_scale(sys.argv[1:]))
     if unknown:
-        remedy = f"Its options: {script.command(options.command, '--help')}"
+        remedy = f"To see its options: {script.command(options.command, '--help')}"
         raise script.Failure(f"unrecognized arguments: {' '.join(unknown)}\n{remedy}")
     if options.command == "run":
         from litecheck import running
@@ -145,7 +158,7 @@ def main(progress: str = "") -> None:
             name = options.output or artifacts.stem(options.model)
             sys.exit(rescue.convert(program, sys.argv[1:], name))
         with script.quiet_start():
-            import tensorflow  # noqa: F401 # the modules of conversions import it
+            import tensorflow  # noqa: F401 # here, so that the later imports of it stay quiet
     if options.command == "look":
         from litecheck import looking
 

@@ -1,8 +1,8 @@
-"""How many outputs are right? Labels, outputs, and one metric for each output.
+"""How many outputs are right? Labels and outputs give one metric for each output.
 
-What the metric is follows from the labels and the original's outputs: an accuracy where labels are
-classes or truth values, else a mean absolute error. Samples are counted in parts, and the metric
-is the sum of all parts' sums by the sum of their numbers.
+The metric is an accuracy if the labels are classes or truth values, and a mean absolute error
+otherwise. The labels and the original model's outputs decide which. Samples are counted in parts,
+and the metric is the sum over all parts divided by the number of elements in all parts.
 """
 
 from collections import Counter
@@ -14,22 +14,24 @@ import numpy as np
 from litecheck import script
 
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
-WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # for the kinds of metrics
-ROUNDED = 0.5  # by which a sum of probabilities may differ from 1 if each is rounded, at most
-FAIR = 0.6  # an accuracy that chance gives, at most: with more one label is nearly all
+WORDS = {"accuracy": "accuracy", "mean_error": "mean error"}  # kinds of metrics, as printed
+ROUNDED = 0.5  # a sum of rounded probabilities may differ from 1 by at most this
+FAIR = 0.6  # if chance gives a higher accuracy, one label is too frequent to tell chance from skill
 IGNORED = -1  # the label of an element that does not count
 
 
 class Task(NamedTuple):
-    """The labels of an output, and what makes a value right.
+    """The labels of an output, and the rule that makes a value right.
 
     Attributes:
-        labels: integers of the output's shape without its last axis for "largest", else numbers of
-            the output's shape; samples first.
+        labels: the labels, samples first, in the output's shape. For the rule "largest" they are
+            integers, in the output's shape without its last axis.
         kind: "accuracy" or "mean_error".
-        rule: "largest" (component is the label), "equal" (to the label), "threshold" (1 above it),
-            or "distance" (from the label).
-        threshold: a float, or None for other rules.
+        rule: how a value is compared with its label. With "largest", the label is the index of the
+            largest component. With "equal", the value equals the label. With "threshold", the label
+            is 1 for values above the threshold, and otherwise 0. With "distance", the distance from
+            the label is measured.
+        threshold: the threshold, or None for other rules.
     """
 
     labels: np.ndarray
@@ -41,24 +43,24 @@ class Task(NamedTuple):
 def tasks(
     labels: Arrays, outputs: Arrays, path: str, thresholds: Mapping[str, float] | None = None
 ) -> dict[str, Task]:
-    """Return what to count at each output with labels.
+    """Return the `Task` of each output that has labels.
 
     Args:
-        labels: arrays of numbers, samples first.
-        outputs: the original's outputs of all samples, joined along the first axis.
+        labels: arrays of labels by output name, samples first.
+        outputs: the original model's outputs of all samples, joined along the first axis.
         path: the file of labels, for errors.
-        thresholds: those by the names of outputs that are known already, or None.
+        thresholds: thresholds that are already known, by output name, or None.
 
     Returns:
-        Tasks by the names of the labels.
+        A dict from output names to tasks.
 
     Raises:
-        Failure: labels are for no output, or do not fit theirs.
+        Failure: there is no output of that name, or the labels do not fit the output.
     """
     found = {}
     for name, values in labels.items():
         if name not in outputs:
-            message = f"{path} has labels of {name!r}: expected names of outputs"
+            message = f"{path} has labels of {name!r}, which is not an output"
             raise script.Failure(f"{message} ({', '.join(outputs)})")
         try:
             known = (thresholds or {}).get(name)
@@ -70,14 +72,15 @@ def tasks(
 
 
 def joined(outputs: Sequence[Arrays], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return the outputs of all runs joined along the first axis, arrays by names."""
+    """Return the outputs of all runs joined along the first axis, a dict of arrays by name."""
     return {name: np.concatenate([np.atleast_1d(run[name]) for run in outputs]) for name in names}
 
 
 def extended(outputs: Arrays, labels: Arrays) -> dict[str, np.ndarray]:
-    """Return outputs of some samples as if there were as many as labels, without using memory.
+    """Return outputs of some samples, repeated until there is one for each label.
 
-    Their shape and dtype decide on the task of most labels.
+    For most labels only the shape and dtype of the outputs decide on the task, so the values do not
+    matter. The arrays are views and use no memory.
     """
     return {
         name: np.broadcast_to(array[:1], (len(labels[name]), *array.shape[1:]))
@@ -86,25 +89,25 @@ def extended(outputs: Arrays, labels: Arrays) -> dict[str, np.ndarray]:
 
 
 class Score(NamedTuple):
-    """How good outputs are.
+    """The metric of an output, and its confusion matrix.
 
     Attributes:
-        metric: the accuracy, or the mean error.
-        pairs: how often a label, the first, was called which, the second; none where labels are no
-            classes.
+        metric: the accuracy or the mean error.
+        pairs: how often each pair of a label and a predicted class occurs. It is empty if the
+            labels are not classes.
     """
 
     metric: float
     pairs: Counter[tuple[int, int]]
 
     def is_chance(self) -> bool:
-        """Return whether an accuracy is near what chance gives.
+        """Return whether the accuracy is near what chance gives.
 
-        Chance is right as often as labels l and predictions p of their own frequencies meet:
-        c = sum_k l_k · p_k. Near is a tenth of the way from there to 1, or two standard errors,
-        √(c (1 - c) / n), if that is more. The part of the way is Cohen's kappa (Cohen, "A
-        coefficient of agreement for nominal scales", 1960). Where one label is so frequent that
-        chance is right in more than 60%, a sound model may give it always.
+        Let class k have the share l_k of the labels and p_k of the predictions. Then the accuracy
+        of chance is c = sum_k l_k · p_k. Near means at most c + (1 - c) / 10, or c + 2e if that is
+        more, with the standard error e = √(c (1 - c) / n). The tenth is a value of Cohen's kappa
+        ("A coefficient of agreement for nominal scales", 1960). If c is above 60%, the return value
+        is false: one label is so frequent that a sound model may always predict it.
         """
         number = self.pairs.total()
         labels, given = Counter[int](), Counter[int]()
@@ -118,11 +121,12 @@ class Score(NamedTuple):
 
 
 def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, float]:
-    """Return the metric of each output with labels, from the outputs of all runs in their order.
+    """Return the metric of each output that has labels, a dict by output name.
 
     Args:
-        of: what to count at each output, see `tasks`.
-        outputs: an iterable of dicts from names of outputs to arrays; none is kept.
+        of: the task of each output, see `tasks`.
+        outputs: for each run, in order, a dict of arrays by output name. None of them is kept, so
+            this may be an iterator.
     """
     totals, numbers = dict.fromkeys(of, 0.0), dict.fromkeys(of, 0)
     starts = dict.fromkeys(of, 0)
@@ -137,10 +141,7 @@ def metrics(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, floa
 
 
 def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score]:
-    """Return the score of each output with labels: its metric, and what was called what.
-
-    See `metrics`.
-    """
+    """Return the `Score` of each output that has labels, a dict by output name; see `metrics`."""
     pairs = {name: Counter[tuple[int, int]]() for name in of}
 
     def noted() -> Iterator[Arrays]:
@@ -159,15 +160,15 @@ def scores(of: Mapping[str, Task], outputs: Iterable[Arrays]) -> dict[str, Score
 def same_class(
     given: Sequence[Arrays], expected: Sequence[Arrays], ids: Sequence[Sequence[int]]
 ) -> tuple[int, int] | None:
-    """Return on how many samples two models predict the same classes, and of how many samples.
+    """Return on how many samples two models predict the same classes, and how many there are.
 
-    A classifier is known by its outputs: for each sample two or more probabilities, which add up to
-    1.
+    The output of a classifier is recognized by its values. For each sample it has two or more
+    probabilities, which add up to 1.
 
     Args:
-        given: the outputs of each run, of the first runs or of all.
-        expected: those of the original.
-        ids: the numbers of the samples of each run. A sample counts where it is first.
+        given: the outputs of each run, or of only the first runs.
+        expected: the original model's outputs of each run.
+        ids: the indices of each run's samples. A repeated sample counts only the first time.
 
     Returns:
         Two integers, or None if no output is a classifier's.
@@ -188,12 +189,13 @@ def same_class(
 
 
 def probable(outputs: np.ndarray, samples: int, step: float = 0.0) -> bool:
-    """Return whether these are two or more probabilities for each sample.
+    """Return whether an output has two or more probabilities for each sample.
 
     Args:
-        outputs: the outputs of a run.
-        samples: how many there are.
-        step: that of their scale, where they are stored as integers: each is rounded to one.
+        outputs: the output of a run.
+        samples: how many samples the run has.
+        step: the scale of the output if it is stored as integers, because each probability was
+            rounded to a multiple of it.
     """
     if outputs.dtype.kind != "f" or outputs.ndim != 2 or outputs.shape[1] < 2:
         return False
@@ -202,24 +204,24 @@ def probable(outputs: np.ndarray, samples: int, step: float = 0.0) -> bool:
 
 
 def threshold(outputs: np.ndarray) -> float:
-    """Return the decision threshold: 0.5 for probabilities, 0 for others."""
+    """Return the decision threshold: 0.5 if all outputs are from 0 to 1, otherwise 0."""
     probable = ((outputs >= 0) & (outputs <= 1)) | np.isnan(outputs)
     return 0.5 if probable.all() else 0.0
 
 
 def count(task: Task, outputs: np.ndarray, start: int) -> tuple[float, int]:
-    """Count right values, or add up absolute errors.
+    """Count the right values, or add up the absolute errors.
 
-    A NaN is wrong, or makes the sum of errors NaN. Outputs of another shape than the original's
-    count as NaN.
+    A NaN counts as wrong, and makes a sum of errors NaN. Outputs of another shape than the original
+    model's count as NaN.
 
     Args:
         task: a `Task`.
-        outputs: an array of the outputs of some samples, samples first.
-        start: the number of the first of them among the labels.
+        outputs: the outputs of some samples, samples first.
+        start: the index of the first of these samples among the labels.
 
     Returns:
-        The sum as a float, and how many elements it is of; ignored ones are left out.
+        The sum as a float, and the number of elements in it, without ignored ones.
     """
     labels = task.labels[start : start + len(outputs)]
     ignorable = task.rule in ("largest", "equal")
@@ -241,9 +243,9 @@ def count(task: Task, outputs: np.ndarray, start: int) -> tuple[float, int]:
 
 
 def called(task: Task, outputs: np.ndarray, start: int) -> Counter[tuple[int, int]]:
-    """Count how often a label was called which class; see `count`.
+    """Count how often each pair of a label and a predicted class occurs; see `count`.
 
-    Nothing is counted where labels are no classes, as for several truth values at once.
+    The counter is empty if the labels are not classes, or if a sample has several truth values.
     """
     labels = task.labels[start : start + len(outputs)]
     if task.rule == "largest":
@@ -263,12 +265,12 @@ def called(task: Task, outputs: np.ndarray, start: int) -> Counter[tuple[int, in
 
 
 def text(kind: str, metric: float) -> str:
-    """Return a metric in words: "97.2%" for an accuracy of 0 to 1, "0.0312" for a mean error."""
+    """Return a metric as text, such as "97.2%" for an accuracy and "0.0312" for a mean error."""
     return f"{metric:.1%}" if kind == "accuracy" else f"{metric:.4g}"
 
 
 def _check(labels: np.ndarray, outputs: np.ndarray) -> None:
-    """Raise ValueError unless labels and outputs are real numbers of as many samples."""
+    """Raise ValueError unless labels and outputs are real numbers for the same samples."""
     if outputs.dtype.kind not in "biuf":
         raise ValueError(f"expected no labels, since it returns {outputs.dtype.name}")
     if labels.dtype.kind not in "biuf":
@@ -286,10 +288,15 @@ def _check(labels: np.ndarray, outputs: np.ndarray) -> None:
 
 
 def _task(labels: np.ndarray, outputs: np.ndarray, known: float | None) -> Task:
-    """Return the `Task` of labels and the original's outputs, and of a threshold if it is known.
+    """Return the `Task` that fits the labels and the original model's outputs.
+
+    Args:
+        labels: the labels of one output, samples first.
+        outputs: the output.
+        known: the threshold if it is already known, or None.
 
     Raises:
-        ValueError: none fits.
+        ValueError: no task fits.
     """
     _check(labels, outputs)
     shape = outputs.shape
@@ -315,7 +322,11 @@ def _task(labels: np.ndarray, outputs: np.ndarray, known: float | None) -> Task:
 
 
 def _largest(labels: np.ndarray, classes: int) -> Task:
-    """Return the `Task` of labels that are classes; raise ValueError if they are not."""
+    """Return the `Task` for labels that are classes.
+
+    Raises:
+        ValueError: a label is not a class, or all labels are ignored.
+    """
     wrong = labels[(labels < IGNORED) | (labels >= classes)]
     if wrong.size:
         expected = f"classes 0 to {classes - 1}, or {IGNORED} for what does not count"
@@ -332,5 +343,5 @@ def _some(labels: np.ndarray) -> None:
 
 
 def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without axes of 1."""
+    """Return a shape without its axes of size 1."""
     return tuple(size for size in shape if size != 1)

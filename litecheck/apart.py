@@ -1,8 +1,8 @@
-"""Does a new `.tflite` file run? In a process of its own, whose death can be reported.
+"""Does a new `.tflite` file run? It runs in a process of its own, so that a crash can be reported.
 
-LiteRT is C++, and a file can end the process that runs it. The other process imports LiteRT and
-NumPy only. It does one thing after the other while this one goes on, and is started again after a
-death.
+LiteRT is C++, and a file can crash the process that runs it. The second process imports only LiteRT
+and NumPy. It works through its requests one by one, while this process goes on. After a crash it is
+started again.
 """
 
 import collections
@@ -25,27 +25,33 @@ import numpy as np
 from litecheck import litert, script
 
 SERVE = "from litecheck import apart; apart.serve()"
-PORTION = 2**22  # bytes of inputs in one request to run
-AHEAD = 2**26  # bytes of inputs that are sent with a file, before it is asked for
-SLICE = 0.5  # seconds after which a request to run ends, so that progress can be shown
-REFUSALS = (ValueError, RuntimeError, TypeError)  # by LiteRT, of a file or of an input
-Result = tuple[dict[str, np.ndarray], float]  # a run's outputs, and the seconds that it took
+PORTION = 2**22  # the most bytes of inputs in one request to run
+AHEAD = 2**26  # the most bytes of inputs sent together with a file
+SLICE = 0.5  # a request to run ends after so many seconds, so that progress can be shown
+REFUSALS = (ValueError, RuntimeError, TypeError)  # LiteRT raises these for a bad file or input
+Result = tuple[dict[str, np.ndarray], float]  # the outputs of a run, and its seconds
 
 
 class Reply:
-    """A request to a `Device`, and its reply when there is one."""
+    """A request to a `Device`, and later the reply to it.
+
+    Attributes:
+        request: the name of a method of `_Server`, and its argument.
+        is_repeated: whether the request was sent a second time after a crash.
+        said: whether the method returned, and what it returned or raised. None until then.
+    """
 
     def __init__(self, device: "Device", request: tuple[str, Any]) -> None:
-        """Take what it is asked for: a method of `_Server`, and its argument."""
+        """Take the device and the request."""
         self._device, self.request, self.is_repeated = device, request, False
         self.said: tuple[bool, Any] | None = None
 
     def get(self) -> Any:
-        """Wait for it, and return what the method returns.
+        """Wait for the reply, and return what the method returned.
 
         Raises:
-            RuntimeError: the process dies on it.
-            ValueError, RuntimeError, TypeError: the method raises it.
+            RuntimeError: the process crashed.
+            ValueError, RuntimeError, TypeError: the method raised it.
         """
         while self.said is None:
             self._device.receive()
@@ -56,14 +62,14 @@ class Reply:
 
 
 class Device:
-    """A process that runs files; it ends with this object.
+    """A process that runs files. It ends when this object is deleted.
 
     Attributes:
-        loaded: the content of the file that it will have loaded when it has done what it was asked.
+        loaded: the content of the file that will be loaded once all requests so far are done.
     """
 
     def __init__(self) -> None:
-        """Start the process, which takes a tenth of a second beside what is done meanwhile."""
+        """Start the process. That takes 0.1 seconds, and this process need not wait for it."""
         self._waiting = collections.deque[Reply]()
         self._start()
 
@@ -80,18 +86,18 @@ class Device:
         self.loaded = b""
 
     def load(self, content: bytes) -> "Runner":
-        """Load a file, and wait for that.
+        """Load a file, and wait until it is loaded.
 
         Raises:
-            ValueError: LiteRT refuses it.
-            RuntimeError: the process dies.
+            ValueError: LiteRT refuses the file.
+            RuntimeError: the process crashes.
         """
         found = Runner(self, content)
         found.wait()
         return found
 
     def begin(self, function: str, argument: Any) -> Reply:
-        """Have a method of the process's `_Server` called, when it has done what came before."""
+        """Send a request to call a method of `_Server`, after all earlier requests are done."""
         reply = Reply(self, (function, argument))
         self._send(reply)
         return reply
@@ -105,14 +111,15 @@ class Device:
         try:
             pickle.dump(reply.request, sent, pickle.HIGHEST_PROTOCOL)
             sent.flush()
-        except OSError:  # it died: that shows where the reply is missing
+        except OSError:  # the process crashed, and `receive` will see that the reply is missing
             pass
 
     def receive(self) -> None:
-        """Wait for the reply to the first request.
+        """Wait for the reply to the oldest request.
 
-        If the process dies, another is started, and the request is repeated once, alone: a later
-        one, or something outside, may have ended it. A "run" is not: the new process has no file.
+        If the process crashes, a new one is started, and the request is repeated once, on its own.
+        A later request, or the system, may have caused the crash. A "run" is not repeated, because
+        the new process has not loaded the file.
         """
         first, received = self._waiting.popleft(), self._process.stdout
         assert received
@@ -124,7 +131,7 @@ class Device:
             self.loaded = b""
             rest = list(self._waiting)
             self._waiting.clear()
-            if first.is_repeated or first.request[0] == "run":  # the new process has no file
+            if first.is_repeated or first.request[0] == "run":
                 end = f"LiteRT dies on it ({script.end_of(status)}){words}"
                 first.said = False, RuntimeError(end)
             else:
@@ -135,7 +142,7 @@ class Device:
                 self._send(each)
 
     def _last_words(self) -> str:
-        """Return what the process said last, but for notes."""
+        """Return the last line that the process wrote to stderr, without notes, or ""."""
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").splitlines()
         last = [line for line in lines if line.strip() and not line.startswith(("INFO", "I0"))]
@@ -143,17 +150,17 @@ class Device:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process, and close what leads to it."""
+    """End a process, and close its pipes."""
     process.kill()
     process.communicate()
 
 
 class Runner:
-    """Runs a file as `litert.Runner` does, in a `Device`.
+    """Runs a file as `litert.Runner` does, but in a `Device`.
 
     Attributes:
-        runs: the first runs, which were sent with the file.
-        seconds: how long the latest run took, with its copies in and out.
+        runs: the inputs of the first runs, which were sent with the file.
+        seconds: how long the latest run took, including copying data in and out.
     """
 
     def __init__(
@@ -164,14 +171,14 @@ class Runner:
         seconds: float = math.inf,
         fewest: int = 1,
     ) -> None:
-        """Begin to load a file's content into a device, and to run it.
+        """Start to load a file into a device and to run it, without waiting.
 
         Args:
             device: the device.
-            content: the file's content.
-            runs: the inputs of each run; as many of them are run as `AHEAD` holds.
-            seconds: how long runs may take in all; then no more are begun.
-            fewest: how many are run in any case.
+            content: the bytes of the file.
+            runs: the inputs of each run. Only the first runs are sent, up to `AHEAD` bytes.
+            seconds: after this time no more runs are begun.
+            fewest: this many runs are made in any case.
         """
         self._device, self._content, self.seconds = device, content, 0.0
         self.runs = _portion(runs, AHEAD)
@@ -179,11 +186,11 @@ class Runner:
         device.loaded = content
 
     def wait(self) -> list[Result]:
-        """Return what came of the runs that were begun.
+        """Wait for the runs that were sent with the file, and return their results.
 
         Raises:
-            ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input, or an
-                operation fails, or ends the process.
+            ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input, an operation
+                fails, or the process crashes.
         """
         results: list[Result] | Exception = self._reply.get()[-1]
         if isinstance(results, Exception):
@@ -198,7 +205,7 @@ class Runner:
 
     @property
     def outputs(self) -> dict[str, litert.Tensor]:
-        """The same of output tensors."""
+        """A dict from names to the details of output tensors, in the file's order."""
         found: dict[str, litert.Tensor] = self._reply.get()[1]
         return found
 
@@ -208,13 +215,13 @@ class Runner:
         return outputs
 
     def results(self, runs: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Result]:
-        """Yield what comes of runs: their outputs, and how long each took.
+        """Yield the result of each run: its outputs, and how long it took.
 
         Raises:
             ValueError, RuntimeError, TypeError: see `wait`.
         """
         while runs:
-            if self._device.loaded is not self._content:  # another was run, or the process died
+            if self._device.loaded is not self._content:  # it loaded another file, or was restarted
                 self._reply = self._device.begin("load", (self._content, (), 0.0, 0))
                 self._device.loaded = self._content
             found = self._device.begin("run", (_portion(runs, PORTION), SLICE, 1)).get()
@@ -223,10 +230,10 @@ class Runner:
 
 
 def ahead(device: Device, content: bytes, runs: Sequence[Mapping[str, np.ndarray]]) -> Reply | None:
-    """Begin to look how large numbers become in a file, see `litert.magnitudes`.
+    """Start `litert.magnitudes` in a device, without waiting.
 
     Returns:
-        The reply; None where the runs' inputs are too large to be sent at once.
+        The `Reply`, or None if the inputs of the runs are too large to send at once.
     """
     if len(_portion(runs, AHEAD)) < len(runs):
         return None
@@ -236,7 +243,7 @@ def ahead(device: Device, content: bytes, runs: Sequence[Mapping[str, np.ndarray
 def _portion(
     runs: Sequence[Mapping[str, np.ndarray]], most: int
 ) -> Sequence[Mapping[str, np.ndarray]]:
-    """Return the first of some runs whose inputs are at most so many bytes; at least one."""
+    """Return the first runs, with inputs of at most `most` bytes, but at least one run."""
     size = 0
     for count, run in enumerate(runs):
         size += sum(array.nbytes for array in run.values())
@@ -246,15 +253,16 @@ def _portion(
 
 
 class _Server:
-    """What the process does for a `Device`."""
+    """The requests that the second process can do for a `Device`, one method each."""
 
     def load(
         self, argument: tuple[bytes, Sequence[Mapping[str, np.ndarray]], float, int]
     ) -> tuple[dict[str, litert.Tensor], dict[str, litert.Tensor], list[Result] | Exception]:
-        """Load a file, and run it unless it has other inputs.
+        """Load a file, and run it if its inputs have the names of the given ones.
 
         Returns:
-            The details of its inputs and of its outputs, and the results, or why it does not run.
+            The details of the file's inputs and of its outputs, and the results of the runs or the
+            exception that one of them raised.
         """
         content, runs, seconds, fewest = argument
         self._runner = litert.Runner(content)
@@ -269,11 +277,11 @@ class _Server:
     def magnitudes(
         self, argument: tuple[bytes, Sequence[Mapping[str, np.ndarray]]]
     ) -> list[tuple[str, np.ndarray]]:
-        """Return how large numbers become in a file, see `litert.magnitudes`."""
+        """Return the largest absolute values in a file's tensors, see `litert.magnitudes`."""
         return litert.magnitudes(*argument)
 
     def run(self, argument: tuple[Sequence[Mapping[str, np.ndarray]], float, int]) -> list[Result]:
-        """Run the file; after some seconds of running begin no run, if a number are done."""
+        """Run the loaded file. The argument has runs, seconds and fewest, as in `Runner`."""
         runs, seconds, fewest = argument
         found: list[Result] = []
         spent = 0.0
@@ -287,12 +295,13 @@ class _Server:
 
 
 def serve() -> None:
-    """Do what a `Device` asks for, until it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    """Serve the requests of a `Device` until stdin is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks handles Ctrl-C
     file = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what C++ prints is no answer
-    # Neither side waits for the other to read: each request and each answer has room here.
-    requests, answers = queue.SimpleQueue[Any](), queue.SimpleQueue[Any]()
+    os.dup2(2, 1)  # C++ code may print to stdout, which must carry only replies
+    # These queues hold any number of requests and replies, so that neither process has to wait
+    # until the other one reads.
+    requests, replies = queue.SimpleQueue[Any](), queue.SimpleQueue[Any]()
 
     def receive() -> None:
         while True:
@@ -304,7 +313,7 @@ def serve() -> None:
 
     def send() -> None:
         while True:
-            pickle.dump(answers.get(), file, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(replies.get(), file, pickle.HIGHEST_PROTOCOL)
             file.flush()
 
     for task in receive, send:
@@ -313,6 +322,6 @@ def serve() -> None:
     while request := requests.get():
         function, argument = request
         try:
-            answers.put((True, getattr(server, function)(argument)))
+            replies.put((True, getattr(server, function)(argument)))
         except REFUSALS as error:
-            answers.put((False, error))
+            replies.put((False, error))

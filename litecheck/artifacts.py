@@ -1,4 +1,4 @@
-"""How does a file appear whole or not at all, and what is it called?"""
+"""How are files saved and named? A file appears complete or not at all."""
 
 import contextlib
 import hashlib
@@ -12,12 +12,12 @@ from litecheck import script
 
 
 class Variant(NamedTuple):
-    """How a variant's file is called, and how it is drawn.
+    """The file suffix of a variant, and its color in figures.
 
     Attributes:
         suffix: what follows the model's name.
-        color: Okabe and Ito's, "Color Universal Design", 2008, told apart by the colour-blind; a
-            dark grey is that of the variant which is asked for.
+        color: a color that color-blind readers can tell apart (Okabe and Ito, "Color Universal
+            Design", 2008). The variant with float ends, which exists only on request, is dark grey.
     """
 
     suffix: str
@@ -34,22 +34,22 @@ VARIANTS = {
     PART: Variant(".mixed.tflite", "#56B4E9"),
     "16-bit int": Variant(".int16.tflite", "#CC79A7"),
 }
-ASIDE = ".new-{}-"  # how what a process makes is called until it is complete, with its number
-ARCHIVES = (".keras", ".h5", ".hdf5")  # of Keras 3, and of Keras 2 and 3
+ASIDE = ".new-{}-"  # the prefix, with the process's number, of what it has not completed yet
+ARCHIVES = (".keras", ".h5", ".hdf5")  # suffixes: the first of Keras 3, the others of 2 and 3
 
 
 def as_text(given: Any) -> Any:
-    """Return a `pathlib.Path` as a text, and anything else as it is."""
+    """Return a `pathlib.Path` as a string, and anything else unchanged."""
     return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
 def is_archive(path: str) -> bool:
-    """Return whether a path is that of a Keras archive, by its suffix."""
+    """Return whether a path has the suffix of a Keras archive."""
     return path.lower().endswith(ARCHIVES)
 
 
 def require_model(path: str) -> None:
-    """Raise `Failure` if a SavedModel or a Keras archive is not there."""
+    """Raise `Failure` unless the path is an existing Keras archive or SavedModel."""
     if is_archive(path):
         require_file(path)
     elif path.endswith(".tflite") and os.path.isfile(path):
@@ -63,12 +63,12 @@ def require_model(path: str) -> None:
 
 
 def is_model(path: str) -> bool:
-    """Return whether a SavedModel or a Keras archive is there."""
+    """Return whether the path is an existing Keras archive or SavedModel."""
     return os.path.isfile(path if is_archive(path) else f"{_bare(path)}/saved_model.pb")
 
 
 def require_tflite(path: str) -> None:
-    """Raise `Failure` if a `.tflite` file is not there, or something else is."""
+    """Raise `Failure` unless the path is an existing file that is not a model to convert."""
     if is_model(path):
         convert = script.command("convert", path)
         raise script.Failure(f"{path} is not converted yet. Convert it first: {convert}")
@@ -78,15 +78,15 @@ def require_tflite(path: str) -> None:
 
 
 def require_file(path: str) -> None:
-    """Raise `Failure` if a file is not there."""
+    """Raise `Failure` unless the file exists."""
     if not os.path.isfile(path):
         raise script.Failure(f"{path} is missing: name a file that exists")
 
 
 def stem(path: str) -> str:
-    """Return a model's path without suffix: what is made of the model is named after it.
+    """Return a model's path without suffix, which is the NAME of all its files.
 
-    A directory that is given as `.` or `..` has its name, and what is made is saved beside it.
+    A directory given as `.` or `..` gets its real name, so that the files are saved beside it.
     """
     if is_archive(path):
         return os.path.splitext(path)[0]
@@ -97,22 +97,22 @@ def stem(path: str) -> str:
 
 
 def name_of(path: str) -> str:
-    """Return NAME of `NAME.int8.tflite`, or of any variant's file."""
+    """Return the NAME in the path of a variant's file, such as `NAME.int8.tflite`."""
     suffixes = sorted((variant.suffix for variant in VARIANTS.values()), key=len, reverse=True)
     return next((path.removesuffix(end) for end in suffixes if path.endswith(end)), path)
 
 
 def _bare(path: str) -> str:
-    """Return a path without the separators of this system at its end."""
+    """Return a path without the separators at its end."""
     return path.rstrip(f"/{os.sep}")
 
 
 @contextlib.contextmanager
 def saving() -> Iterator[None]:
-    """Save in this block, and say in two lines why that failed and what to do.
+    """Turn an error from saving in this block into a `Failure` that says what to do.
 
     Raises:
-        Failure: there is no room, or writing is not permitted.
+        Failure: the block cannot save. The disk may be full, or writing may not be permitted.
     """
     try:
         yield
@@ -125,13 +125,13 @@ def saving() -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_directory(directory: str) -> Iterator[str]:
-    """Yield a directory to write to; what is in it moves to `directory` if nothing went wrong.
+    """Yield a temporary directory, and move its content to `directory` if the block succeeds.
 
     Args:
-        directory: where the files are to appear, over those of the same names.
+        directory: where the files appear. Files of the same names are replaced.
 
     Raises:
-        Failure: a file could not be written or moved. Nothing that was there is damaged.
+        Failure: a file could not be written or moved. The old files are not damaged.
     """
     with saving():
         os.makedirs(directory, exist_ok=True)
@@ -144,13 +144,13 @@ def atomic_directory(directory: str) -> Iterator[str]:
                 for name in sorted(os.listdir(aside)):
                     place = os.path.join(directory, name)
                     if os.path.isdir(f"{aside}/{name}") and os.path.isdir(place):
-                        os.rename(place, f"{aside}/.replaced")  # a directory is not overwritten
+                        os.rename(place, f"{aside}/.replaced")  # a directory cannot be overwritten
                     os.replace(f"{aside}/{name}", place)
 
 
 @contextlib.contextmanager
 def atomic_file(path: str) -> Iterator[str]:
-    """Yield a path to write a file to, which appears at `path` when it is complete.
+    """Yield a temporary path, and move the file written there to `path` if the block succeeds.
 
     Raises:
         Failure: see `atomic_directory`.
@@ -161,18 +161,18 @@ def atomic_file(path: str) -> Iterator[str]:
 
 
 def write(path: str, content: bytes) -> None:
-    """Write a file's bytes so that it is whole when it appears; see `atomic_directory`."""
+    """Write bytes to a file, which appears only when it is complete; see `atomic_directory`."""
     with atomic_file(path) as aside, open(aside, "wb") as file:
         file.write(content)
 
 
 def sha256(content: bytes) -> str:
-    """Return the SHA-256 of bytes, in hexadecimal."""
+    """Return the SHA-256 of bytes as hexadecimal text."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_if(path: str, digest: str | None) -> bytes | None:
-    """Return a file's content if it has this SHA-256, else None."""
+    """Return a file's content if its SHA-256 is the digest, or None."""
     if digest is None or not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
@@ -181,11 +181,11 @@ def read_if(path: str, digest: str | None) -> bytes | None:
 
 
 def identity(path: str) -> tuple[str, str]:
-    """Return the file that changes with every training, and its SHA-256.
+    """Return a file of a model that changes with every training, and the SHA-256 of the file.
 
-    Of a SavedModel it is the fingerprint, which TensorFlow writes since 2.12, else the index of its
-    variables, which has a checksum of each. Times of files would not do: copies and checkouts
-    change them.
+    For an archive this is the archive itself. For a SavedModel it is the fingerprint, which
+    TensorFlow writes since 2.12, or else the index of its variables, which has a checksum of each.
+    File times would not work, because copies and checkouts change them.
     """
     names = ("fingerprint.pb", "variables/variables.index", "saved_model.pb")
     files = [path] if is_archive(path) else [os.path.join(path, name) for name in names]
@@ -195,9 +195,9 @@ def identity(path: str) -> tuple[str, str]:
 
 
 def relative(path: str, name: str) -> str:
-    """Return a path as seen from the directory of NAME, with `/` on every system.
+    """Return a path relative to the directory of NAME, with `/` on every system.
 
-    On Windows one of another drive stays whole.
+    On Windows a path on another drive stays absolute.
     """
     try:
         path = os.path.relpath(path, os.path.dirname(name) or ".")

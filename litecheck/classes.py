@@ -1,4 +1,7 @@
-"""Which class is it, and what is it called? Names of a file or of folders, the largest outputs."""
+"""Which class does a model predict, and what is its name?
+
+Names come from a file or from the folders of a test set.
+"""
 
 import os
 import unicodedata
@@ -9,51 +12,51 @@ import numpy as np
 
 from litecheck import images, script
 
-SUFFIX = ".labels.txt"  # of the file with a name in each line, beside a model
-SHOWN, COUNTED = 3, 10  # the largest outputs, or the most frequent mistakes; the counts
-LEAST = 0.0005  # a probability that is shown
+SUFFIX = ".labels.txt"  # ends the name of the file beside a model, which has one name per line
+SHOWN, COUNTED = 3, 10  # how many likely classes or frequent mistakes, and how many counts to print
+LEAST = 0.0005  # the smallest probability to print, because less would be 0.0%
 
 
 class Names(NamedTuple):
-    """What the classes are called.
+    """The names of the classes.
 
     Attributes:
-        names: in the order of the outputs; none if they are not known.
-        file: where they can be given.
+        names: the names in the order of the outputs, or [] if they are not known.
+        file: the path of the file in which the user can give names.
     """
 
     names: Sequence[str]
     file: str
 
     def of(self, number: int, count: int | None) -> str:
-        """Return the name of a class of so many, or its number."""
+        """Return the name of a class, or its number unless there are names for `count` classes."""
         name = self.names[number] if len(self.names) == count else str(number)
         return "".join(each if each.isprintable() else "?" for each in name)
 
 
 def count_of(shape: Sequence[int | None]) -> int | None:
-    """Return how many classes an output of a shape can tell apart; None if that varies.
+    """Return how many classes an output of this shape tells apart, or None if that varies.
 
-    A single number tells two.
+    An output of one number per sample tells two classes apart.
     """
     return 2 if len(shape) < 2 or shape[-1] == 1 else shape[-1]
 
 
 def known(name: str, counts: Collection[int | None], test: Any) -> Names:
-    """Return the names in `NAME.labels.txt`, or of the folders of a test set.
+    """Return the names in `NAME.labels.txt`, or those of the folders of a test set.
 
     Args:
         name: the path of a model without suffix.
-        counts: how many classes the outputs have.
-        test: what may be the folder of a test set.
+        counts: the numbers of classes of the outputs. Other numbers of names are ignored.
+        test: the test set, which may be a folder.
 
     Raises:
-        Failure: the file is no text.
+        Failure: the file is not text.
     """
     file = f"{name}{SUFFIX}"
     names: Sequence[str] = _lines(file) if os.path.isfile(file) else []
     if names and len(names) not in counts:
-        print(f"{file} is left out: it has {len(names):,} names, and no output as many numbers")
+        print(f"{file} is left out: it has {len(names):,} names, but no output has as many numbers")
         names = []
     if not names and isinstance(test, str) and os.path.isdir(test):
         found = images.folders(test)
@@ -62,68 +65,77 @@ def known(name: str, counts: Collection[int | None], test: Any) -> Names:
 
 
 def _lines(file: str) -> list[str]:
-    """Return the lines of a file of names; those that are empty at its end do not count."""
+    """Return the lines of a file of names, without empty lines at its end."""
     try:
         with open(file, encoding="utf-8-sig") as text:
             return [line.strip() for line in text.read().rstrip().split("\n")]
     except UnicodeDecodeError as error:
-        raise script.Failure(f"{file} is no text: save it as UTF-8, with a name a line") from error
+        message = f"{file} is not text: save it as UTF-8, with one name per line"
+        raise script.Failure(message) from error
 
 
 def of_folders(folder: str, names: Names, count: int | None) -> tuple[list[str], np.ndarray]:
-    """Return the images in the folders of classes, and the numbers of their classes.
+    """Return the images of a test set with one folder per class, and their labels.
 
     Args:
-        folder: in which these are.
-        names: where none are known, the folders' names in their order are.
+        folder: the folder of the test set.
+        names: the names of the classes. If none are known, the folders in sorted order are the
+            classes.
         count: how many classes the output has.
 
     Returns:
-        The paths, and int64 (n,).
+        The paths of n images, and their labels: int64 (n,).
 
     Raises:
-        Failure: it is an image, or holds none.
-        ValueError: its folders are not the classes.
+        Failure: the path is not a folder, or the folder holds no images.
+        ValueError: the subfolders do not match the classes.
     """
     if not os.path.isdir(folder):
         raise script.Failure(
-            f"{folder} is no test set: give a folder with one subfolder of images per class, or a"
-            " .npz file"
+            f"{folder} is not a test set: give a folder with one subfolder of images per class, or"
+            " a .npz file"
         )
     found = images.folders(folder)
     if not found:
-        raise ValueError("it has no subfolders: put the images of each class in one of its name")
+        raise ValueError(
+            "it has no subfolders: put the images of each class in a subfolder with its name"
+        )
     if not names.names and len(found) != count:
         raise ValueError(
-            f"it has {len(found):,} subfolders, but the model {count} classes: write the names of"
-            f" all classes in {names.file}, one a line, in the order of the output"
+            f"it has {len(found):,} subfolders, but the model has {count} classes: write the names"
+            f" of all classes in {names.file}, one per line, in the order of the output"
         )
     order = [_composed(name) for name in names.names or found]
     unknown = [name for name in found if _composed(name) not in order]
     if unknown:
         some = ", ".join(order[:COUNTED])
-        raise ValueError(f"its subfolder {unknown[0]!r} is none of the classes ({some})")
+        raise ValueError(
+            f"its subfolder {unknown[0]!r} is not one of the classes ({some}): rename it, or move"
+            " it out of the test set"
+        )
     doubled = [name for name in found if order.count(_composed(name)) > 1]
     if doubled:
-        raise ValueError(f"{doubled[0]!r} is the name of two classes: give each its own")
+        raise ValueError(
+            f"{doubled[0]!r} is the name of two classes: give each class a name of its own"
+        )
     every = images.files(folder)
     classes = [os.path.relpath(file, folder).split(os.sep)[0] for file in every]
     kept = [index for index, name in enumerate(classes) if name in found]
     if len(kept) < len(every):
-        print(f"left out what is in no class's folder: {len(every) - len(kept):,} of {folder}")
+        print(f"left out images in no class's folder: {len(every) - len(kept):,} of {folder}")
     labels = np.array([order.index(_composed(classes[index])) for index in kept], np.int64)
     return [every[index] for index in kept], labels
 
 
 def _composed(name: str) -> str:
-    """Return a name with composed characters: some systems take accents and Hangul apart."""
+    """Return a name with composed characters, because some systems decompose accents and Hangul."""
     return unicodedata.normalize("NFC", name)
 
 
 def largest(probabilities: np.ndarray, names: Names) -> str:
-    """Return the three largest of some probabilities (k,) in words: "eight 95.7%, three 2.1%".
+    """Return the three largest of k probabilities as text, such as "eight 95.7%, three 2.1%".
 
-    What would be 0.0% is left out.
+    A class that would have 0.0% is left out, except for the first.
     """
     count = len(probabilities)
     order = [int(number) for number in np.argsort(-probabilities, kind="stable")[:SHOWN]]
@@ -132,7 +144,7 @@ def largest(probabilities: np.ndarray, names: Names) -> str:
 
 
 def counts(probabilities: np.ndarray, names: Names) -> str:
-    """Return how many samples are of which class in words, from their probabilities (n, k)."""
+    """Return how many of n samples are of each class as text, from the probabilities (n, k)."""
     found = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
     order = [int(number) for number in np.argsort(-found, kind="stable") if found[number]]
     text = ", ".join(
@@ -142,12 +154,12 @@ def counts(probabilities: np.ndarray, names: Names) -> str:
 
 
 def mistakes(pairs: Mapping[tuple[int, int], int], names: Names, count: int | None) -> list[str]:
-    """Return the three most frequent mistakes in words: "4 of 54 nine called four".
+    """Return the three most frequent mistakes as texts, such as "4 of 54 nine called four".
 
     Args:
-        pairs: how often a class was called which.
-        names: those of the classes.
-        count: how many classes there are, None if that is not known.
+        pairs: how often each pair of a label and a predicted class occurs.
+        names: the names of the classes.
+        count: how many classes there are, or None if that is not known.
     """
     wrong = [(number, true, given) for (true, given), number in pairs.items() if true != given]
     totals: dict[int, int] = {}

@@ -1,9 +1,10 @@
-"""Which numbers are in an image? Those that Keras trains on, as an array that a model takes.
+"""Which numbers are in an image? The numbers that Keras trains on, as an array for a model.
 
 They are what `keras.utils.image_dataset_from_directory` returns: pixel values from 0 to 255,
-resized without antialiasing, and not turned by EXIF. Pillow decodes, and is imported where an image
-is given. Of a JPEG file Keras makes slightly other values, because TensorFlow decodes it with the
-faster and less accurate of two transforms: one grey level on average, in photos up to 18.
+resized without antialiasing, and not rotated as EXIF asks. Pillow decodes the images, and is
+imported only if an image is given. For JPEG files Keras's values differ slightly, because
+TensorFlow decodes them with the faster and less accurate of two transforms. The difference is one
+grey level on average, and up to 18 in photos.
 """
 
 import os
@@ -15,25 +16,29 @@ import numpy as np
 
 from litecheck import script
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # which Keras reads in a folder
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # which its decoder knows, whatever the name
-OTHERS = (".avif", ".heic", ".heif", ".tif", ".tiff", ".webp")  # which it leaves out
-ORIENTATION = 0x0112  # the tag of EXIF for how a camera was held
-# Of red, green and blue, in parts of 32,768: 0.299 and 0.587, which TensorFlow gives to libpng's
-# png_set_rgb_to_gray, and the rest.
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # Keras reads these in a folder
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # its decoder reads these, whatever the suffix
+OTHERS = (".avif", ".heic", ".heif", ".tif", ".tiff", ".webp")  # Keras skips these in a folder
+ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+# The weights of red, green and blue, times 32,768. TensorFlow gives 0.299 and 0.587 to libpng's
+# png_set_rgb_to_gray, and blue gets the rest.
 GREY = [np.uint32(weight) for weight in (9797, 19234, 3737)]
-PIXELS = "0..255"  # the scale of pixel values as they are
-SCALES = {PIXELS: (1.0, 0.0), "0..1": (255.0, 0.0), "-1..1": (127.5, 1.0)}  # divided by, less
+PIXELS = "0..255"  # the scale of unchanged pixel values
+SCALES = {  # each scale's divisor, and what is then subtracted
+    PIXELS: (1.0, 0.0),
+    "0..1": (255.0, 0.0),
+    "-1..1": (127.5, 1.0),
+}
 
 
 class Wanted(NamedTuple):
-    """What a model takes of an image.
+    """The form in which a model takes an image.
 
     Attributes:
-        height: in pixels, None where it varies.
-        width: the same.
-        channels: 1 or 3, and None where an image is one of grey numbers, without an axis for them.
-        dtype: that of the model's input.
+        height: the height in pixels, or None if it varies.
+        width: the width in pixels, or None if it varies.
+        channels: 1 or 3, or None for a grey image without a channel axis.
+        dtype: the dtype of the model's input.
         scale: a key of `SCALES`.
     """
 
@@ -45,15 +50,15 @@ class Wanted(NamedTuple):
 
 
 def wanted(shape: Sequence[int | None], dtype: np.dtype, scale: str) -> Wanted:
-    """Return what an input takes of an image.
+    """Return the form in which a model's input takes an image.
 
     Args:
-        shape: its shape, samples first, None where a size varies.
-        dtype: its dtype.
+        shape: the input's shape, samples first, with None for a variable size.
+        dtype: the input's dtype.
         scale: a key of `SCALES`.
 
     Raises:
-        ValueError: it takes no images, or not on this scale.
+        ValueError: the input takes no images, or its dtype cannot hold this scale.
     """
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         raise ValueError("images have height, width, and 1 or 3 channels: give a .npy file")
@@ -64,36 +69,38 @@ def wanted(shape: Sequence[int | None], dtype: np.dtype, scale: str) -> Wanted:
 
 
 def is_given(given: Any) -> bool:
-    """Return whether it is the path of an image or of a folder."""
+    """Return whether what the user gave is the path of an image or of a folder."""
     return isinstance(given, str) and (given.lower().endswith(SUFFIXES) or os.path.isdir(given))
 
 
 def scale_of(scale: str | None, *given: Any) -> str | None:
-    """Return the scale of images among what is given, None if there are none.
+    """Return the scale of the given images, or None if no images are given.
 
     Raises:
         Failure: there is no such scale, or it was given without images.
     """
     if scale and scale not in SCALES:
-        raise script.Failure(f"{scale} is no scale of images: give one of {', '.join(SCALES)}")
+        raise script.Failure(f"{scale} is not a scale of images: give one of {', '.join(SCALES)}")
     if not any(map(is_given, given)):
         if scale:
-            raise script.Failure("a scale is for images: other numbers are taken as they are")
+            raise script.Failure(
+                "a scale is for images only: leave it out, and scale other inputs yourself"
+            )
         return None
     return scale or PIXELS
 
 
 def folders(folder: str) -> list[str]:
-    """Return the names of the folders in a folder, in the order in which Keras numbers them."""
+    """Return the names of a folder's subfolders, in the order in which Keras numbers them."""
     entries = [entry for entry in os.scandir(folder) if entry.is_dir()]
     return sorted(entry.name for entry in entries if not entry.name.startswith("."))
 
 
 def files(path: str) -> list[str]:
-    """Return the images in a folder, in any depth and in Keras's order; or an image's path alone.
+    """Return the paths of all images below a folder, in Keras's order, or the path of one image.
 
     Raises:
-        Failure: there is none.
+        Failure: there is no image.
     """
     if not os.path.isdir(path):
         if not os.path.isfile(path):
@@ -104,14 +111,14 @@ def files(path: str) -> list[str]:
     if not found:
         raise script.Failure(f"{path} holds no images that Keras reads ({', '.join(SUFFIXES)})")
     if others := [file for file in every if file.lower().endswith(OTHERS)]:
-        print(f"left out what Keras does not read: {len(others):,} files such as {others[0]}")
+        print(f"left out files that Keras does not read: {len(others):,}, such as {others[0]}")
     return found
 
 
 def _inside(path: str) -> list[str]:
-    """Return all files in a folder: its own, then those of each folder in it, as Keras walks.
+    """Return all files below a folder in Keras's order: its own, then those of each subfolder.
 
-    A folder in it may be a link, those below are not followed.
+    Links to folders are followed in the folder itself, but not further down.
 
     Raises:
         Failure: a folder cannot be read.
@@ -133,45 +140,46 @@ def _inside(path: str) -> list[str]:
 
 
 class Images:
-    """Images of some files, which are decoded where their numbers are asked for.
+    """Images in files, which are decoded only when they are converted to an array.
 
-    It has what an array has that is divided among runs: a length, axes, slices.
+    Like an array they have a length, a number of axes, and slices, so they can be split into runs.
 
     Attributes:
         files: the paths.
-        wanted: what the model takes of each.
+        wanted: the form in which the model takes each image.
         ndim: the number of axes, samples first.
-        turned: the files that EXIF would turn, of those that were decoded.
+        turned: those of the decoded files that have an EXIF rotation.
     """
 
     def __init__(self, files: Sequence[str], wanted: Wanted, turned: list[str]) -> None:
-        """Take the paths; slices share what was turned."""
+        """Take the paths, the form, and the list of rotated files, which slices share."""
         self.files, self.wanted, self.turned = files, wanted, turned
         self.ndim = 3 if wanted.channels is None else 4
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.files)
 
     def __getitem__(self, part: slice) -> "Images":
-        """Return some of the images."""
+        """Return the images of a slice, without decoding them."""
         return Images(self.files[part], self.wanted, self.turned)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the numbers, samples first.
+        """Decode the images, and return their numbers, samples first.
 
         Raises:
             Failure: an image cannot be read.
-            ValueError: the model takes any size, and theirs differ.
+            ValueError: the model takes any size, and the images differ in size.
         """
         decoded = [self._decoded(file) for file in self.files]
         sizes = {array.shape[:2] for array in decoded}
         if len(sizes) > 1:
-            raise ValueError(f"it takes any size, and images have several, as {sorted(sizes)[:2]}")
+            some = " and ".join(f"{height} x {width}" for height, width in sorted(sizes)[:2])
+            raise ValueError(f"images of several sizes ({some}): resize them to one size")
         return np.stack(decoded)
 
     def _decoded(self, file: str) -> np.ndarray:
-        """Return the numbers of an image as the model takes them, without the axis of samples."""
+        """Return the numbers of one image as the model takes them, without the samples' axis."""
         pixels, is_turned = decoded(file, self.wanted.channels or 1)
         if is_turned and file not in self.turned:
             self.turned.append(file)
@@ -184,28 +192,28 @@ class Images:
         )
 
     def note(self) -> str:
-        """Return which of the decoded images EXIF would turn, in a line; or ""."""
+        """Return a line that names the decoded images with an EXIF rotation, or ""."""
         if not self.turned:
             return ""
         others = f", and {len(self.turned) - 1:,} more" if len(self.turned) > 1 else ""
         return (
             f"{self.turned[0]} has an EXIF rotation{others}. Keras ignores it, and so does"
-            " litecheck: turn it if your training images stand upright"
+            " litecheck: rotate the image if your training images are upright"
         )
 
 
 def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
-    """Decode an image as TensorFlow does: of several frames the first, without transparency.
+    """Decode an image as TensorFlow does: the first of several frames, without transparency.
 
     Args:
         path: the file.
         channels: 1 for grey, 3 for red, green and blue.
 
     Returns:
-        uint8 (height, width, channels), and whether EXIF would turn it.
+        uint8 (height, width, channels), and whether the image has an EXIF rotation.
 
     Raises:
-        Failure: Pillow is missing, or the file is no image that Keras reads.
+        Failure: Pillow is missing, or the file is not an image that Keras reads.
     """
     try:
         from PIL import Image, UnidentifiedImageError
@@ -213,35 +221,35 @@ def decoded(path: str, channels: int) -> tuple[np.ndarray, bool]:
         message = f"{path} needs Pillow (the extra images): pip install pillow"
         raise script.Failure(message) from error
     if not os.path.isfile(path):
-        raise script.Failure(f"{path} is no file that can be read: remove it")
+        raise script.Failure(f"{path} is not a file that can be read: remove it")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large image, which is not too large
+            warnings.simplefilter("ignore")  # Pillow warns of large images that it still reads
             with Image.open(path, formats=FORMATS) as image:
                 turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
                 return _pixels(path, image, channels), turned
     except UnidentifiedImageError as error:
-        message = f"{path} is no image of a kind that Keras reads: save it as PNG, or remove it"
+        message = f"{path} is not an image that Keras reads: save it as PNG, or remove it"
         raise script.Failure(message) from error
     except Image.DecompressionBombError as error:
         message = f"{path} has too many pixels for Pillow: save it smaller, or remove it"
         raise script.Failure(message) from error
     except PermissionError as error:
         raise script.Failure(f"{path} cannot be read: permit reading it, or remove it") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises any of these
         message = f"{path} is a damaged image ({script.brief(error)}): replace or remove it"
         raise script.Failure(message) from error
 
 
 def _pixels(path: str, image: Any, channels: int) -> np.ndarray:
-    """Return the pixels of an opened image; see `decoded`."""
+    """Return the pixels of an opened image, as uint8; see `decoded`."""
     if image.format == "BMP" and image.mode in ("1", "P"):
         raise script.Failure(f"{path} has a palette, which Keras ignores: save it as PNG")
     if image.format == "GIF" and image.tile[0][1] != (0, 0, *image.size):
-        raise script.Failure(f"{path} has a first frame that is smaller: save it as PNG")
+        raise script.Failure(f"{path} has a first frame smaller than the image: save it as PNG")
     if channels == 1 and image.format == "JPEG":
         image.draft("L", image.size)
-    if image.mode.startswith("I"):  # 16 bits, of which the high byte counts
+    if image.mode.startswith("I"):  # 16 bits, of which TensorFlow keeps the high byte
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], channels, axis=2)
     if image.mode in ("1", "L", "LA"):
@@ -251,26 +259,27 @@ def _pixels(path: str, image: Any, channels: int) -> np.ndarray:
         values = np.asarray(image.convert("RGBA"))
         if image.format == "GIF":
             values = np.where(values[..., 3:] > 0, values, 0)
-        colours = values[..., :3]
+        colors = values[..., :3]
     else:
-        colours = np.asarray(image.convert("RGB"))
+        colors = np.asarray(image.convert("RGB"))
     if channels == 3:
-        return colours
-    red, green, blue = (colours[..., index] * weight for index, weight in enumerate(GREY))
+        return colors
+    red, green, blue = (colors[..., index] * weight for index, weight in enumerate(GREY))
     return ((red + green + blue) >> 15).astype(np.uint8)[..., None]
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an image as `tf.image.resize` does: bilinear, half-pixel centres, no antialiasing.
+    """Resize an image as `tf.image.resize` does: bilinear, half-pixel centers, no antialiasing.
 
-    A pixel at (y, x) of the result is at ((y + 0.5) · rows / height - 0.5, and so on) of the image,
-    between four of its pixels. Source: compute_interpolation_weights in TensorFlow's
-    core/util/image_resizer_state.h and resize_bilinear_op.cc.
+    Pixel (y, x) of the result is interpolated between the four pixels around this place in the
+    image: ((y + 0.5) · rows / height - 0.5, (x + 0.5) · columns / width - 0.5). Source:
+    compute_interpolation_weights in TensorFlow's core/util/image_resizer_state.h and
+    resize_bilinear_op.cc.
 
     Args:
         pixels: uint8 (rows, columns, channels).
-        height: of the result.
-        width: of the result.
+        height: the height of the result.
+        width: the width of the result.
 
     Returns:
         float32 (height, width, channels).
@@ -286,7 +295,12 @@ def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _between(size: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each of `count` places the pixels before and behind it, and how far it is."""
+    """Return where `count` pixels are between the `size` pixels of an image, along one axis.
+
+    Returns:
+        The index of the pixel before each place, the index of the pixel behind it, and the distance
+        from the pixel before.
+    """
     scale = np.float32(size) / np.float32(count)
     places = (np.arange(count, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     before = np.floor(places)

@@ -1,26 +1,26 @@
-"""What is in a `.tflite` file? Its operations, and the numbers that it holds."""
+"""What is in a `.tflite` file? Its operations, its tensors, and the weights in them."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-CONVERTING = {"QUANTIZE", "DEQUANTIZE"}  # from floating point to integers, and back
-SOUND = 2.0**-15  # the least scale of an LSTM's state with which LiteRT's integers are right
+CONVERTING = {"QUANTIZE", "DEQUANTIZE"}  # between floating point and integers
+SOUND = 2.0**-15  # LiteRT computes wrong integers for an LSTM whose state has a smaller scale
 
 
 class Tensor(NamedTuple):
-    """A tensor of a file.
+    """A tensor of a `.tflite` file.
 
     Attributes:
-        number: its number in the file.
-        dtype: its name, such as "int8".
-        shape: its sizes, a list; -1 where one varies.
-        values: the array that the file holds; None where it is computed or given.
-        scales: an array of one scale, or of one for each slice; None if it is not quantized.
+        number: the tensor's index in the file.
+        dtype: the name of its dtype, such as "int8".
+        shape: a list of sizes, where -1 marks a variable size.
+        values: the array stored in the file, or None if the tensor is an input or is computed.
+        scales: an array of one scale, or of one scale per slice. None if it is not quantized.
         zero_points: an array of as many integers.
-        axis: the axis of the slices.
-        is_state: whether an operation keeps it from run to run, as an LSTM does.
-        name: what the file calls it.
+        axis: the axis along which slices have their own scales.
+        is_state: whether an operation keeps the values from run to run, as an LSTM does.
+        name: the tensor's name in the file.
     """
 
     number: int
@@ -34,18 +34,18 @@ class Tensor(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        """Return it as "float32 [10, 1], 40 bytes"."""
+        """Return dtype, shape and size as text, such as "float32 [10, 1], 40 bytes"."""
         size = "" if self.values is None else f", {self.values.nbytes:,} bytes"
         return f"{self.dtype} {self.shape}{size}"
 
     def real(self, stored: np.ndarray | None = None) -> np.ndarray:
-        """Return the real numbers, float64, that an array of integers stands for.
+        """Return the real numbers that an array of integers stands for, as float64.
 
         Args:
-            stored: the array; by default the one in the file.
+            stored: the integers. By default they are those in the file.
 
         Raises:
-            ValueError: the tensor is not quantized, or there is no array.
+            ValueError: the tensor is not quantized, or the file holds no integers for it.
         """
         stored = self.values if stored is None else stored
         if stored is None or self.scales is None or self.zero_points is None:
@@ -57,18 +57,18 @@ class Tensor(NamedTuple):
         return scales.astype(np.float64) * (stored - zero_points)
 
     def limits(self) -> np.ndarray:
-        """Return the lowest and the highest real number, an array, that a quantized one holds."""
+        """Return the lowest and the highest real number that a quantized tensor can hold."""
         limits = np.iinfo(self.dtype)
         return self.real(np.array([limits.min, limits.max]))
 
 
 class Operation(NamedTuple):
-    """An operation of a file.
+    """An operation of a `.tflite` file.
 
     Attributes:
-        name: what it is called in the schema, such as "FULLY_CONNECTED".
-        inputs: the `Tensor`s that are computed before it, or given.
-        weights: the `Tensor`s that the file holds.
+        name: its name in the schema, such as "FULLY_CONNECTED".
+        inputs: the `Tensor`s it takes that are inputs of the file or computed before it.
+        weights: the `Tensor`s it takes whose values are in the file.
         outputs: the `Tensor`s that it computes.
     """
 
@@ -78,15 +78,22 @@ class Operation(NamedTuple):
     outputs: list[Tensor]
 
     def has_floats(self) -> bool:
-        """Return whether it takes or computes float32."""
+        """Return whether the operation takes or computes float32."""
         ends = [*self.inputs, *self.weights, *self.outputs]
         return any(tensor.dtype == "float32" for tensor in ends)
 
 
 class Content(NamedTuple):
-    """What a file holds: its `Operation`s in order, the `Tensor`s that it takes and returns."""
+    """The content of a `.tflite` file.
 
-    size: int  # bytes
+    Attributes:
+        size: its bytes.
+        operations: its `Operation`s, in order.
+        inputs: the `Tensor`s that it takes.
+        outputs: the `Tensor`s that it returns.
+    """
+
+    size: int
     operations: list[Operation]
     inputs: list[Tensor]
     outputs: list[Tensor]
@@ -97,20 +104,20 @@ class Content(NamedTuple):
         return [tensor for tensor in taken if tensor.is_state]
 
     def numbers(self) -> set[int]:
-        """Return the numbers of all `Tensor`s that the file names."""
+        """Return the indices of the inputs, the outputs, and all tensors of the operations."""
         sides = [[*each.inputs, *each.weights, *each.outputs] for each in self.operations]
         return {tensor.number for side in [self.inputs, self.outputs, *sides] for tensor in side}
 
     def floats(self) -> tuple[int, int]:
-        """Return how many operations compute in floating point, and of how many.
+        """Return how many operations compute in floating point, and how many there are.
 
-        Those that only convert between integers and floating point do not count.
+        Operations that only convert between integers and floating point are not counted.
         """
         computing = [each for each in self.operations if each.name not in CONVERTING]
         return sum(each.has_floats() for each in computing), len(computing)
 
     def caution(self) -> str:
-        """Return what to know of its states, or ""."""
+        """Return a warning if LiteRT would compute an LSTM's state wrongly, or ""."""
         for tensor in self.states():
             if tensor.dtype == "int16" and tensor.scales is not None and tensor.scales[0] < SOUND:
                 return (
@@ -121,24 +128,18 @@ class Content(NamedTuple):
 
 
 def read(path: str) -> Content:
-    """Read a file; see `parsed`."""
+    """Return the `Content` of a file; see `parsed`."""
     with open(path, "rb") as file:
         return parsed(file.read())
 
 
 def parsed(content: bytes) -> Content:
-    """Read the first subgraph of a file's content.
+    """Return the `Content` of the first subgraph in the bytes of a `.tflite` file.
 
-    Source of the layout: TensorFlow Lite's schema, version 3. Older codes of operations are in
-    `deprecatedBuiltinCode`.
-
-    Args:
-        content: that of a `.tflite` file that a converter has written.
-
-    Returns:
-        Its `Content`.
+    The layout is that of TensorFlow Lite's schema, version 3. Files with older operation codes have
+    them in `deprecatedBuiltinCode`.
     """
-    from ai_edge_litert import schema_py_generated as schema  # four megabytes, which few runs need
+    from ai_edge_litert import schema_py_generated as schema  # 4 MB, so only where it is needed
 
     model = schema.ModelT.InitFromPackedBuf(content)
     graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
@@ -150,7 +151,7 @@ def parsed(content: bytes) -> Content:
     operations = []
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
-        taken = [tensors[number] for number in operator.inputs if number >= 0]  # -1: left out
+        taken = [tensors[number] for number in operator.inputs if number >= 0]  # -1: not given
         operations.append(
             Operation(
                 names[max(code.builtinCode, code.deprecatedBuiltinCode)],
@@ -164,19 +165,19 @@ def parsed(content: bytes) -> Content:
 
 
 def affine(scale: float, zero_point: int) -> str:
-    """Return which real numbers integers q stand for, as "0.5 * (q + 128)"."""
+    """Return the formula for the real number of an integer q, such as "0.5 * (q + 128)"."""
     if not zero_point:
         return f"{scale:.6g} * q"
     return f"{scale:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
 
 
 def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tensor:
-    """Return a `Tensor` of the schema's object, its dtype's name, and its bytes if it has any."""
+    """Return the `Tensor` for an object of the schema, with its dtype's name and stored bytes."""
     values, sizes = None, () if tensor.shape is None else tensor.shape
     if stored is not None:
         try:
             values = np.frombuffer(bytes(stored), dtype).reshape(sizes)
-        except (TypeError, ValueError):  # texts, or numbers of 4 bits: only their bytes are known
+        except (TypeError, ValueError):  # text or 4-bit numbers: keep the bytes
             values = np.frombuffer(bytes(stored), np.uint8)
     shape = sizes if tensor.shapeSignature is None else tensor.shapeSignature
     quantized = tensor.quantization
@@ -194,5 +195,5 @@ def _tensor(number: int, tensor: Any, dtype: str, stored: bytes | None) -> Tenso
 
 
 def _names(constants: type) -> dict[int, str]:
-    """Return the names of a class of constants by their values."""
+    """Return a dict from the values of a class's constants to their names."""
     return {value: name for name, value in vars(constants).items() if isinstance(value, int)}

@@ -1,8 +1,8 @@
-"""What does a `.tflite` file compute, in real numbers? One class that runs it.
+"""What does a `.tflite` file compute, in real numbers? The class `Runner` runs it.
 
-The integers q of a quantized tensor stand for real numbers, by a scale and a zero point:
-real = scale * (q - zero point). Source: the TensorFlow Lite 8-bit quantization specification.
-A `tensor` here is one of the dicts that `get_input_details` and `get_output_details` return.
+An integer q of a quantized tensor stands for the real number scale * (q - zero point). Source: the
+TensorFlow Lite 8-bit quantization specification. A `tensor` in this module is a dict of details, as
+`get_input_details` and `get_output_details` return it.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ Tensor = dict[str, Any]
 
 @contextlib.contextmanager
 def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[None]:
-    """Run LiteRT in this block without its notes, and say in one line what it refuses.
+    """Hide LiteRT's notes in this block, and turn its errors into a `Failure`.
 
     Args:
         path: the `.tflite` file.
-        input: the file of its inputs, if there is one.
-        hint: a second line, where there is no such file.
+        input: the file of its inputs, or None if they are random.
+        hint: a second line for the error, if there is no file of inputs.
 
     Raises:
         Failure: LiteRT refused the file or its inputs.
@@ -39,8 +39,8 @@ def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[N
         own = re.search(r"unresolved custom op: (\w+)", str(error))
         if own:
             raise script.Failure(
-                f"{path} has an operation of its own, {own[1]}: only the program that brings it can"
-                " run this file"
+                f"{path} has the custom operation {own[1]}: only a program that provides this"
+                " operation can run the file"
             ) from error
         message = f"{path} with {input}" if input else path
         message += f": {script.brief(error)}"
@@ -48,10 +48,10 @@ def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[N
 
 
 def names(interpreter: Interpreter) -> list[dict[str, Tensor]]:
-    """Return the details of the input tensors, and of the output tensors, by the author's names.
+    """Return the details of the input tensors and of the output tensors, by the names to show.
 
-    These are the names of the first signature, of which a tensor may have several. Files of other
-    converters may have none; then the tensors' own names stay.
+    These are the names in the file's first signature, which may have several names for a tensor.
+    Files from other converters may have no signature, and keep the tensors' own names.
 
     Returns:
         Two dicts from names to details, in the file's order.
@@ -77,18 +77,18 @@ def names(interpreter: Interpreter) -> list[dict[str, Tensor]]:
 def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Return real numbers as a tensor stores them: round(values / scale) + zero point, clipped.
 
-    Those of a tensor without a scale are cast, if little can be lost.
+    For a tensor without a scale they are cast to its dtype.
 
     Args:
         values: an array of any shape.
         tensor: the details of the tensor.
 
     Raises:
-        TypeError: the cast would lose much, as from float64 to int64.
+        TypeError: the cast would lose much, such as from float64 to int64.
     """
     dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
     scale, zero_point = tensor["quantization"]
-    if dtype.kind == "S":  # LiteRT's texts, of any length
+    if dtype.kind == "S":  # text of any length
         return values
     if not scale:
         return values.astype(dtype, casting="same_kind")
@@ -98,7 +98,7 @@ def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def dequantize(stored: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Return the real numbers that a tensor stores: float32, or as they are without a scale."""
+    """Return the real numbers that a tensor stores: float32, or unchanged without a scale."""
     scale, zero_point = tensor["quantization"]
     if not scale:
         return stored
@@ -106,14 +106,14 @@ def dequantize(stored: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def takes(tensor: Tensor) -> samples.Input:
-    """Return the `samples.Input` of an input tensor: a quantized one takes real numbers."""
+    """Return a tensor's shape and dtype as a `samples.Input`, with float32 if it is quantized."""
     shape = tuple(size if size >= 0 else None for size in tensor["shape_signature"].tolist())
     dtype = np.float32 if tensor["quantization"][0] else tensor["dtype"]
     return samples.Input(shape, np.dtype(dtype))
 
 
 def output_bytes(outputs: Mapping[str, Tensor]) -> int:
-    """Return the bytes of the outputs of one sample, in real numbers.
+    """Return how many bytes the outputs of one sample take as float32.
 
     Args:
         outputs: a dict from names to the details of output tensors for one sample.
@@ -124,9 +124,9 @@ def output_bytes(outputs: Mapping[str, Tensor]) -> int:
 def random_range(tensor: Tensor) -> tuple[float, float]:
     """Return the lowest and the highest random number for an input tensor.
 
-    They are of the kind on which `samples.at_random` compares: real numbers from -1 to 1, bytes,
-    and 0 or 1 for other integers, which is valid for any list of two or more words or classes. A
-    quantized tensor gets the range that it was calibrated for.
+    As in `samples.at_random`, real numbers are from -1 to 1, bytes from 0 to 255, and other
+    integers 0 or 1. Both are valid for any list of two or more words or classes. A quantized tensor
+    gets the range that it was calibrated for.
     """
     dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
     scale, zero_point = tensor["quantization"]
@@ -139,16 +139,14 @@ def random_range(tensor: Tensor) -> tuple[float, float]:
 
 
 def random_input(tensor: Tensor, name: str) -> np.ndarray:
-    """Return random numbers for an input tensor: an array of its shape, float32 if quantized.
-
-    See `random_range`.
+    """Return an array of random numbers for an input tensor, float32 if it is quantized.
 
     Args:
-        tensor: the details of the tensor.
-        name: its name, for the error.
+        tensor: the details of the tensor, see `random_range`.
+        name: the tensor's name, for the error.
 
     Raises:
-        Failure: the tensor holds texts.
+        Failure: the tensor takes text.
     """
     dtype: np.dtype[Any] = np.dtype(tensor["dtype"])
     low, high = random_range(tensor)
@@ -162,7 +160,7 @@ def random_input(tensor: Tensor, name: str) -> np.ndarray:
 
 
 def random_hint(inputs: Mapping[str, Tensor]) -> str:
-    """Return what to do where random input is refused.
+    """Return what to do if LiteRT refuses random input.
 
     Args:
         inputs: a dict from names to the details of input tensors.
@@ -171,11 +169,14 @@ def random_hint(inputs: Mapping[str, Tensor]) -> str:
         "{} {}, {:.6g} to {:.6g}".format(name, tensor["shape"].tolist(), *random_range(tensor))
         for name, tensor in inputs.items()
     ]
-    return f"It was random ({'; '.join(tried)}): give typical input with --input FILE"
+    return f"The input was random ({'; '.join(tried)}): give typical input with --input FILE"
 
 
 def text(values: np.ndarray) -> str:
-    """Return an array in one line of at most 80 columns: all, or shape, mean and first three."""
+    """Return an array as one short line.
+
+    A small array is shown whole. Of a large one the line has shape, range, mean and first values.
+    """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return f"{list(values.shape)} holds NaN or infinity, first {values.ravel()[:3]}"
     line = " ".join(np.array2string(values, threshold=20, max_line_width=10**6).split())
@@ -189,36 +190,43 @@ def text(values: np.ndarray) -> str:
 
 
 class Runner:
-    """Runs a `.tflite` file of any converter: real numbers in, real numbers out, by their names.
+    """Runs a `.tflite` file of any converter on real numbers, and returns real numbers.
 
-    An operation's own state is reset before each run, as an LSTM's: a run begins with none. What a
-    model assigns to variables is kept from run to run.
+    The state of an operation, such as an LSTM, is reset before each run. Variables that the model
+    assigns keep their values from run to run.
 
     Attributes:
         interpreter: the `Interpreter`.
         inputs: a dict from names to the details of input tensors, in the file's order.
-        outputs: the same of output tensors.
-        seconds: how long the latest run took, with its copies in and out.
+        outputs: a dict from names to the details of output tensors, in the file's order.
+        seconds: how long the latest run took, including copying data in and out.
     """
 
     def __init__(self, model: str | bytes, keep_tensors: bool = False) -> None:
         """Load a file.
 
         Args:
-            model: its path, or its bytes.
-            keep_tensors: whether the values inside can be read after a run.
+            model: the file's path or bytes.
+            keep_tensors: whether to keep the values of all tensors, so that they can be read after
+                a run.
 
         Raises:
-            ValueError: LiteRT refuses it.
+            ValueError: LiteRT refuses the file.
         """
         place = {"model_path" if isinstance(model, str) else "model_content": model}
         self.interpreter = Interpreter(**place, experimental_preserve_all_tensors=keep_tensors)
         self.inputs, self.outputs = names(self.interpreter)
         self.seconds = 0.0
-        self._shapes: dict[str, tuple[int, ...]] | None = None  # for which memory is planned
+        self._shapes: dict[str, tuple[int, ...]] | None = None  # that memory is allocated for
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the file on the inputs of one run, real numbers by name; return the outputs.
+        """Run the file once, and return its outputs.
+
+        Args:
+            inputs: a dict from names to arrays of real numbers.
+
+        Returns:
+            A dict from names to arrays of real numbers.
 
         Raises:
             ValueError, RuntimeError, TypeError: LiteRT refuses the inputs, or an operation fails.
@@ -238,11 +246,11 @@ class Runner:
         return {name: dequantize(values, self.outputs[name]) for name, values in outputs.items()}
 
     def _allocate(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Plan memory for inputs of these shapes, unless it is planned already."""
+        """Allocate memory for inputs of these shapes, unless the last run had the same shapes."""
         if shapes == self._shapes:
             return
         for name, tensor in self.inputs.items():
-            # Once they were allocated, LiteRT forgets which sizes of texts may vary.
+            # After the first allocation LiteRT forgets which sizes of a text tensor may vary.
             strict = np.dtype(tensor["dtype"]).kind != "S"
             self.interpreter.resize_tensor_input(tensor["index"], shapes[name], strict=strict)
         self.interpreter.allocate_tensors()
@@ -250,16 +258,16 @@ class Runner:
 
 
 def dtypes(*sides: Mapping[str, Tensor]) -> str:
-    """Return the dtypes of inputs and outputs, from their details, as "int32/float32"."""
+    """Return the dtypes in the details of inputs and outputs as text, such as "int32/float32"."""
     tensors = [tensor for side in sides for tensor in side.values()]
     return "/".join(dict.fromkeys(np.dtype(tensor["dtype"]).name for tensor in tensors))
 
 
 def time_of(interpreter: Interpreter) -> tuple[float, int]:
-    """Return the median time in seconds of an interpreter's run, and of how many runs.
+    """Return the median time of a run in seconds, and how many runs were timed.
 
-    Its inputs are set. Runs are repeated for a twentieth of a second, three times at least; one
-    before them is left out.
+    The interpreter's inputs must be set. After a first run that is not timed, runs are repeated for
+    0.05 seconds, and at least three times.
     """
     seconds: list[float] = []
     end = time.perf_counter() + 0.05
@@ -268,33 +276,33 @@ def time_of(interpreter: Interpreter) -> tuple[float, int]:
         start = time.perf_counter()
         interpreter.invoke()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), len(seconds)  # NumPy's median imports much
+    return statistics.median(seconds), len(seconds)  # NumPy's median is slow to import
 
 
 def magnitudes(
     content: bytes, runs: Sequence[Mapping[str, np.ndarray]]
 ) -> list[tuple[str, np.ndarray]]:
-    """Return how large the numbers become in each float32 tensor of a `.tflite` file.
+    """Return the largest absolute values in each float32 tensor of a `.tflite` file.
 
     Args:
         content: the file's bytes.
         runs: the inputs of each run: dicts from names to arrays of real numbers.
 
     Returns:
-        For each tensor its name, and the largest absolute value of each run, float32: NaN if one
-        is, and 0 where the tensor is not computed, as in a branch.
+        For each tensor its name and the largest absolute value in each run, float32 (runs,). It is
+        NaN if any value is NaN, and 0 if the run does not compute the tensor, as in a branch.
     """
     runner = Runner(content, keep_tensors=True)
-    own = inside.parsed(content).numbers()  # others are LiteRT's scratch, which may hold anything
+    own = inside.parsed(content).numbers()  # the others are scratch memory, with arbitrary values
     found: dict[int, tuple[str, np.ndarray]] = {}
-    for number, run in enumerate(script.counted(runs, "looking at what is inside")):
+    for number, run in enumerate(script.counted(runs, "reading the tensors inside")):
         runner(run)
         for tensor in runner.interpreter.get_tensor_details():
             if tensor["index"] not in own:
                 continue
             try:
                 values = runner.interpreter.get_tensor(tensor["index"])
-            except ValueError:  # one that is not kept
+            except ValueError:  # LiteRT did not keep this tensor
                 continue
             if values.dtype == np.float32 and values.size:
                 none = str(tensor["name"]).split(";")[0], np.zeros(len(runs), np.float32)
@@ -304,14 +312,14 @@ def magnitudes(
 
 
 def curve(path: str, x: np.ndarray) -> np.ndarray:
-    """Return what a `.tflite` file with one number in and one out predicts for each of many.
+    """Return the predictions of a `.tflite` file that takes one number and returns one.
 
     Args:
         path: the file.
-        x: float32 (n,).
+        x: the inputs, float32 (n,).
 
     Returns:
-        float32 (n,).
+        The prediction for each input, float32 (n,).
     """
     with script.quiet():
         runner = Runner(path)

@@ -1,4 +1,4 @@
-"""What is in this model? The command `look`: of an archive, a SavedModel, or a `.tflite` file."""
+"""What is in a model? The command `look`, for an archive, a SavedModel or a `.tflite` file."""
 
 import os
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import numpy as np
 
 from litecheck import artifacts, inside, litert, script
 
-MANY = 500  # operations: dot would take minutes for more
+MANY = 500  # Graphviz's dot would take minutes for more operations
 
 
 def look(path: str) -> None:
-    """Print what a model takes, returns and holds, and draw its graph beside it.
+    """Print a model's inputs, outputs and weights, and save a picture of its graph beside it.
 
     Args:
         path: a Keras archive, a SavedModel directory, or a `.tflite` file.
 
     Raises:
-        Failure: it is missing or damaged.
+        Failure: the model is missing or damaged.
     """
     np.set_printoptions(precision=5, suppress=True, linewidth=94)
     if path.endswith(".tflite"):
@@ -32,7 +32,7 @@ def look(path: str) -> None:
 
 
 def _look_inside(path: str) -> None:
-    """Print the operations of a `.tflite` file, with dtype, shape and bytes of what they hold."""
+    """Print the operations of a `.tflite` file, with dtype, shape and bytes of their weights."""
     artifacts.require_tflite(path)
     with litert.explained(path):
         runner = litert.Runner(path)
@@ -59,7 +59,7 @@ def _look_inside(path: str) -> None:
         return
     try:
         from litecheck import pictures
-    except ModuleNotFoundError as error:  # as on a device
+    except ModuleNotFoundError as error:  # a device may lack graphviz and matplotlib
         print(f"{name}.graph.png was not drawn: {error}: pip install graphviz matplotlib")
         return
     pictures.graphs({os.path.basename(path): content}, f"{name}.graph.png")
@@ -101,12 +101,12 @@ def _look_at_saved_model(path: str) -> None:
             print(f"  output {name}: {spec.dtype.name} {spec.shape}")
         variables |= {variable.name: variable for variable in function.variables}
     if not loaded.signatures:
-        print("no signatures: it cannot be converted. Save it with model.export")
+        print("the model has no signatures and cannot be converted: save it with model.export")
     _print_weights([(name, variable.numpy()) for name, variable in variables.items()])
 
 
 def _print_weights(weights: Sequence[tuple[str, np.ndarray]]) -> None:
-    """Print weights by name, large ones summarised."""
+    """Print weights by name, and of large ones only a summary."""
     print(f"weights: {len(weights)}, {sum(values.size for _, values in weights):,} numbers")
     for name, values in weights:
         head = f"  {name} {values.dtype.name} {values.shape}"

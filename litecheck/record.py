@@ -1,8 +1,8 @@
-"""What was checked? Written where a model is converted, read and validated by every device.
+"""What was checked? The conversion writes a record, and every device reads and validates it.
 
-The record of a check, `NAME.check.json`, is an object with a format number. A reader ignores fields
-that it does not know; removing a field, or changing its meaning, raises the number. Arrays are
-objects of a dtype, a shape, and base64 of their little-endian bytes.
+The record of a check, `NAME.check.json`, is a JSON object with a format number. Readers ignore
+fields that they do not know. The number is raised only when a field is removed or changes its
+meaning. An array is an object with a dtype, a shape, and its little-endian bytes in base64.
 """
 
 import base64
@@ -19,21 +19,22 @@ import numpy as np
 from litecheck import accuracy, artifacts, images, litert, script, verdict
 
 FORMAT = 1
-SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # the old one had no format
-RUNS, MEGABYTE = 100, 2**20  # runs in a record at most, and their bytes
-TOLERANCES = 5  # of a run: as many variants are in most records
+SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # old records had no format number
+RUNS, MEGABYTE = 100, 2**20  # the most runs in a record, and the most bytes of them
+TOLERANCES = 5  # how many variants most records have: each run has tolerances for each of them
 Arrays = Mapping[str, np.ndarray]
 
 
 def number(value: float) -> float | None:
-    """Return a number for JSON, which has no infinity."""
+    """Return a number for JSON: None if it is not finite, because JSON has no infinity."""
     return float(value) if math.isfinite(value) else None
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
-    """Return an array as an object of JSON; complex numbers are two each, texts end with zeros.
+    """Return an array as a JSON object.
 
-    NumPy reads it with `np.frombuffer(base64.b64decode(o["base64"]), o["dtype"])`.
+    NumPy reads the object o with `np.frombuffer(base64.b64decode(o["base64"]), o["dtype"])`. A
+    complex number is stored as two real ones. Text is padded with zeros to one length.
     """
     if array.dtype.kind in "OU":
         array = array.astype("S")
@@ -46,19 +47,19 @@ def packed(array: np.ndarray) -> dict[str, Any]:
 
 
 def pack(arrays: Arrays) -> dict[str, Any]:
-    """Return arrays by name as objects of JSON."""
+    """Return a dict of arrays as a dict of JSON objects; see `packed`."""
     return {name: packed(array) for name, array in arrays.items()}
 
 
 def _unpacked(part: Mapping[str, Any]) -> np.ndarray:
-    """Return the array of what `packed` returned."""
+    """Return the array of a JSON object from `packed`."""
     dtype = np.dtype(part["dtype"]).newbyteorder("<")
     content = base64.b64decode(part["base64"], validate=True)
     return np.frombuffer(content, dtype).reshape(part["shape"])
 
 
 def _unpack(objects: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays of what `pack` returned."""
+    """Return the arrays of the JSON objects from `pack`."""
     return {name: _unpacked(part) for name, part in objects.items()}
 
 
@@ -68,16 +69,16 @@ def chosen(
     ids: Sequence[Sequence[int]],
     in_order: bool = False,
 ) -> list[int]:
-    """Return the numbers of the runs for a record: at most a hundred, at least one.
+    """Return the indices of the runs for a record: at least one, at most 100 and 1 MB.
 
-    Those come first that show a class that no other has shown, then one of several samples, then
-    the others, as far as they fit into a megabyte.
+    Runs that show a new class have priority. Right after the first of them comes one run of several
+    samples. Then come the other runs.
 
     Args:
-        inputs: those of each run by name.
-        outputs: the expected ones.
-        ids: the numbers of the samples of each run.
-        in_order: whether a run depends on those before: then it is the first ones.
+        inputs: the inputs of each run, by name.
+        outputs: the expected outputs of each run, by name.
+        ids: the indices of each run's samples.
+        in_order: whether a run depends on the runs before it. Then the first runs are taken.
     """
     fewest = min(map(len, ids))
     alone = [index for index, samples in enumerate(ids) if len(samples) == fewest]
@@ -107,7 +108,10 @@ def chosen(
 
 
 def _classes(outputs: Arrays) -> set[tuple[str, int]]:
-    """Return which classes a run's outputs predict: the largest of a row, or a whole number."""
+    """Return the classes in a run's outputs, as pairs of the output's name and the class.
+
+    A class is the index of the largest number in a row, or a whole number.
+    """
     found: set[tuple[str, int]] = set()
     for name, array in outputs.items():
         if array.dtype.kind in "biu":
@@ -123,13 +127,13 @@ def run(
     tolerances: Mapping[str, Arrays],
     others: Mapping[str, Sequence[np.ndarray]],
 ) -> dict[str, Any]:
-    """Return a run as an object of JSON.
+    """Return a run as a JSON object.
 
     Args:
-        inputs: arrays by name.
-        outputs: the expected ones.
-        tolerances: by variants, how far a device's outputs may be from the expected ones.
-        others: what outputs that are exact may be as well.
+        inputs: the inputs by name.
+        outputs: the expected outputs by name.
+        tolerances: for each variant, how far a device's outputs may be from the expected ones.
+        others: for exact outputs by name, arrays that are right, too.
     """
     found: dict[str, Any] = {
         "inputs": pack(inputs),
@@ -141,11 +145,11 @@ def run(
 
 
 def write(name: str, fields: Mapping[str, Any]) -> str:
-    """Write the record of a check beside its files, and return its path.
+    """Write the record of a check beside its files, and return the record's path.
 
     Args:
-        name: the files' path without suffix.
-        fields: what it holds, for `json.dumps`.
+        name: the path of the files without suffix.
+        fields: the record's fields, without the format number.
     """
     path = f"{name}{SUFFIX}"
     content = json.dumps({"format": FORMAT} | dict(fields), indent=1, allow_nan=False)
@@ -154,12 +158,12 @@ def write(name: str, fields: Mapping[str, Any]) -> str:
 
 
 class Entry(NamedTuple):
-    """What a record says of a `.tflite` file.
+    """The record beside a `.tflite` file, and the file's place in it.
 
     Attributes:
-        path: that of the record.
-        fields: the whole record.
-        variant: the file's variant, None if it was not tried in the latest conversion.
+        path: the path of the record.
+        fields: the fields of the whole record.
+        variant: the file's variant, or None if the latest conversion did not try it.
     """
 
     path: str
@@ -167,27 +171,27 @@ class Entry(NamedTuple):
     variant: str | None
 
     def row(self) -> dict[str, Any]:
-        """Return what the record says of the variant."""
+        """Return the fields of the file's variant, or {} if it was not tried."""
         return self.fields["variants"][self.variant] if self.variant else {}
 
     def source(self) -> str:
-        """Return the path of the model, as seen from here."""
+        """Return the path of the model, relative to the current directory."""
         return _seen(self.fields["model"]["path"], self.path)
 
     def labels(self) -> list[str]:
-        """Return the names of classes in their order; [] without any."""
+        """Return the names of the classes in the order of the outputs, or [] if unknown."""
         return self.fields.get("labels", [])
 
     def scale(self) -> str | None:
-        """Return the scale of images, see `images`; None if none were given."""
+        """Return the scale of the images in the check, or None if it used no images."""
         return self.fields.get("samples", {}).get("scale")
 
     def is_random(self) -> bool:
-        """Return whether the check was made on random inputs."""
+        """Return whether the check used random inputs."""
         return bool(self.fields.get("samples", {}).get("random"))
 
     def recorded(self) -> "Recorded | None":
-        """Return what the record holds of the file; None if it was not tried or not written.
+        """Return the recorded check of the file, or None if it was not tried or not written.
 
         Raises:
             Failure: the record is damaged.
@@ -195,7 +199,7 @@ class Entry(NamedTuple):
         return _recorded(self)
 
     def again(self) -> str:
-        """Return how to convert the model again."""
+        """Return what to do to convert the model again, with the command if there is one."""
         if self.fields["model"]["file"] is None:
             return "convert the model again, with litecheck.convert in your program"
         return _convert(
@@ -204,10 +208,10 @@ class Entry(NamedTuple):
 
 
 def find(path: str) -> Entry | None:
-    """Return what the record beside a `.tflite` file says of it, or None.
+    """Return the entry for a `.tflite` file in the record beside it, or None if there is none.
 
     Raises:
-        Failure: the record is damaged, or of another format.
+        Failure: the record is damaged, or has another format.
     """
     name, stems = os.path.basename(path), [path]
     while len(stems) < 4:  # NAME.tflite, NAME.int8.tflite, NAME.int8.float-ends.tflite
@@ -221,7 +225,7 @@ def find(path: str) -> Entry | None:
             for variant, row in fields["variants"].items():
                 if row["file"] == name:
                     return Entry(file, fields, variant)
-            if ours:  # tried earlier only
+            if ours:  # an earlier conversion made the file
                 return Entry(file, fields, None)
         elif ours and os.path.isfile(old):
             raise script.Unreadable(f"{old} is a record of an older version", f": {_again(old)}")
@@ -229,10 +233,10 @@ def find(path: str) -> Entry | None:
 
 
 def _read(file: str) -> dict[str, Any]:
-    """Return the fields of a record, of which those of the model and the variants are as they must.
+    """Return the fields of a record, after checking all but its runs.
 
     Raises:
-        Failure: they are not, or it is of another format.
+        Failure: a field is missing or has another type, or the record has another format.
     """
     try:
         with open(file, encoding="utf-8") as content:
@@ -264,9 +268,10 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def _again(file: str) -> str:
-    """Return how to make a record again that is damaged, or of another version.
+    """Return how to replace a record that is damaged or has another format.
 
-    The model is the one that it names, if that can be read and is there, or one beside it.
+    The command names the model in the record if that can be read and the model exists, or else a
+    model beside the record.
     """
     name = file.removesuffix(SUFFIX).removesuffix(OLD_SUFFIX)
     found = [*(f"{name}{end}" for end in artifacts.ARCHIVES), name]
@@ -282,18 +287,19 @@ def _again(file: str) -> str:
         options = list(map(str, _options(fields, file)))
     for source in filter(artifacts.is_model, found):
         return _convert(source, name, options)
-    return f"convert the model again where it is: {script.command('convert', 'MODEL')}"
+    command = script.command("convert", "MODEL")
+    return f"convert the model again on the computer that has it: {command}"
 
 
 def _seen(path: str, file: str) -> str:
-    """Return a path of a record as seen from here."""
+    """Return a path in the record `file`, relative to the current directory."""
     return os.path.normpath(os.path.join(os.path.dirname(file), path))
 
 
 def _options(fields: Mapping[str, Any], file: str) -> list[str]:
-    """Return the options of a conversion from its record: words for a command.
+    """Return the options of a conversion as words of a command, from its record.
 
-    Samples and a test set that were found beside the model are not named.
+    Samples and a test set beside the model need no option, because `convert` finds them.
     """
     given = fields.get("samples", {})
     options = list(fields["model"].get("options", []))
@@ -304,23 +310,27 @@ def _options(fields: Mapping[str, Any], file: str) -> list[str]:
 
 
 def _convert(source: str, name: str, options: Sequence[str]) -> str:
-    """Return how to convert a model to the files of NAME again, with options that were given."""
+    """Return the command that converts a model to the files of NAME again, with its options."""
     same = os.path.normpath(artifacts.stem(source)) == os.path.normpath(name)
     output = [] if same else ["--output", name]
     return f"convert the model again: {script.command('convert', source, *options, *output)}"
 
 
 def threshold(path: str) -> dict[str, float]:
-    """Return the thresholds in a `.tflite` file's record, by outputs.
+    """Return the decision thresholds in a `.tflite` file's record, by output name.
 
-    Above it an output means yes. The original's outputs decide on it, which a device does not have.
+    An output above its threshold means yes. The conversion decides on the threshold from the
+    original model's outputs, which a device does not have.
     """
     entry = find(path)
     return entry.fields["original"].get("threshold", {}) if entry else {}
 
 
 def _changed(path: str, entry: Entry) -> str | None:
-    """Return why a `.tflite` file is not the latest of its model, and what to do; None if it is."""
+    """Return a note if the model or the file has changed since the check, or None.
+
+    The note says what to do.
+    """
     model, row = entry.fields["model"], entry.row()
     file = model["file"] and os.path.join(os.path.dirname(entry.path), model["file"])
     if file and os.path.isfile(file):
@@ -331,20 +341,20 @@ def _changed(path: str, entry: Entry) -> str | None:
         if artifacts.sha256(content.read()) == row.get("sha256"):
             return None
     why = f" ({row['not_written']})" if "not_written" in row else ""
-    return f"{path} has changed: it is not of the last conversion{why}: {entry.again()}"
+    return f"{path} has changed: it is not from the last conversion{why}: {entry.again()}"
 
 
 class Recorded(NamedTuple):
-    """What a record holds of a file: its runs, and what a device may return in them.
+    """The recorded check of a file: its runs, and what a device may return in them.
 
     Attributes:
-        inputs: a list with a dict for each run from inputs to arrays.
-        outputs: the same of the expected outputs.
-        tolerances: the same of what a device's outputs may differ by.
-        others: for each run a dict from outputs that are exact to what they may be as well.
-        ranges: a dict from outputs to the ranges of their numbers.
-        clear: whether these say enough to tell what is the same.
-        sha256: of the file that was checked.
+        inputs: for each run a dict from input names to arrays.
+        outputs: for each run a dict from output names to the expected arrays.
+        tolerances: for each run a dict from output names to how far a device's outputs may be off.
+        others: for each run a dict from the names of exact outputs to arrays that are right, too.
+        ranges: a dict from output names to the ranges of their numbers.
+        clear: whether a device's outputs can be judged.
+        sha256: the SHA-256 of the file that was checked.
     """
 
     inputs: list[dict[str, np.ndarray]]
@@ -356,7 +366,7 @@ class Recorded(NamedTuple):
     sha256: str
 
     def require_consistent(self) -> None:
-        """Raise `ValueError` if its parts do not fit each other, as in a damaged record."""
+        """Raise `ValueError` or `TypeError` if parts do not fit together: the record is damaged."""
         for side in (self.inputs, self.outputs, self.tolerances):
             if len({frozenset(run) for run in side}) != 1:
                 raise ValueError("runs of other names, or none")
@@ -378,7 +388,7 @@ class Recorded(NamedTuple):
             raise TypeError
 
     def only(self, shapes: Mapping[str, list[int]]) -> "Recorded | None":
-        """Return the same with those runs only whose inputs have given shapes; None without one."""
+        """Return only the runs whose inputs have these shapes, or None if there are none."""
         kept = [
             index
             for index, run in enumerate(self.inputs)
@@ -394,22 +404,25 @@ class Recorded(NamedTuple):
         )
 
     def is_classifier(self, output: str) -> bool:
-        """Return whether the original's outputs are probabilities, which integers only round."""
-        runs = [run[output] for run in self.outputs if output in run]  # it may be another model's
+        """Return whether the original model's outputs are probabilities.
+
+        The file's own outputs may be rounded to integers, so they cannot tell.
+        """
+        runs = [run[output] for run in self.outputs if output in run]  # the file may be another's
         return all(accuracy.probable(array, len(array)) for array in runs)
 
     def agreement(self, given: list[dict[str, np.ndarray]]) -> verdict.Agreement:
-        """Return how a device's outputs agree."""
+        """Return how well the outputs that a device returned agree with the expected ones."""
         return verdict.agreement(given, self.outputs, self.tolerances, self.others, self.ranges)
 
     def misfit(
         self, inputs: Mapping[str, litert.Tensor], outputs: Mapping[str, litert.Tensor]
     ) -> str:
-        """Return why a file cannot be of the model of this record, or "" if it can.
+        """Return why a file cannot belong to this record's model, or "" if it can.
 
         Args:
-            inputs: a dict from names to the details of a file's input tensors.
-            outputs: the same of its output tensors.
+            inputs: a dict from names to the details of the file's input tensors.
+            outputs: a dict from names to the details of the file's output tensors.
         """
         for kind, runs, tensors in [
             ("inputs", self.inputs, inputs),
@@ -428,17 +441,17 @@ class Recorded(NamedTuple):
 
 
 def read(path: str) -> Recorded | None:
-    """Return what the record beside a `.tflite` file holds of it; None without one.
+    """Return the recorded check of a `.tflite` file, or None if there is no record beside it.
 
     Raises:
-        Failure: the record is damaged, or of another format.
+        Failure: the record is damaged, or has another format.
     """
     entry = find(path)
     return entry and _recorded(entry)
 
 
 def _recorded(entry: Entry) -> Recorded | None:
-    """Return what a record holds of a file; None if the file was not tried or not written."""
+    """Return the recorded check of a file, or None if the file was not tried or not written."""
     if not entry.variant or "not_written" in entry.row():
         return None
     try:
@@ -465,15 +478,16 @@ def _recorded(entry: Entry) -> Recorded | None:
 
 
 def compare(path: str) -> str:
-    """Return how this device agrees with the trained model on a file, in a line.
+    """Return a line that says how well a file agrees with the trained model on this device.
 
-    The outputs decide, not the hash: where the file has changed, a line before says so.
+    The outputs decide, not the hash. If the file or the model has changed, another line comes
+    before and says what to do.
 
     Args:
         path: a `.tflite` file.
 
     Raises:
-        Failure: this device, or this file, returns other outputs.
+        Failure: the file returns other outputs than the trained model.
     """
     entry = find(path)
     change = _changed(path, entry) if entry else None
@@ -482,7 +496,7 @@ def compare(path: str) -> str:
     if not recorded:
         return f"{note}check: there is no record of this file, so nothing to compare with"
     with litert.explained(path):
-        runner = litert.Runner(path)  # a new one, as a model may have a state
+        runner = litert.Runner(path)  # a new one, because earlier runs may have changed a state
         reason = recorded.misfit(runner.inputs, runner.outputs)
         if reason:
             raise script.Failure(_different(path, recorded, change, reason))
@@ -498,7 +512,7 @@ def compare(path: str) -> str:
 
 
 def _different(path: str, recorded: Recorded, change: str | None, reason: str) -> str:
-    """Return the message for a file or a device that returns other outputs."""
+    """Return the error message for a file or a device that returns other outputs."""
     with open(path, "rb") as file:
         same = artifacts.sha256(file.read()) == recorded.sha256
     what = f"{path}: this {'device' if same else 'file'} returns other outputs than the trained"

@@ -1,4 +1,4 @@
-"""What does a file compute here? The command `run`, and `litecheck.run`."""
+"""What does a file compute on this device? The command `run`, and `litecheck.run`."""
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from litecheck import (
     script,
 )
 
-SHOWN = 3  # runs of a test set, or of a folder of images
+SHOWN = 3  # how many runs of a test set or of a folder of images are printed
 
 
 def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, np.ndarray]:
@@ -31,7 +31,9 @@ def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, 
     scale = _scale(path, scale, given)
     runs, left = samples.for_deployment(given, _takes(runner), path, scale)
     if left:
-        raise script.Failure(f"the last {left} samples are too few for one more run of {path}")
+        raise script.Failure(
+            f"the last {left} samples are too few for one more run of {path}: leave them out"
+        )
     with litert.explained(path, "these inputs"):
         outputs = [runner(one) for one in runs]
     if isinstance(runs, samples.Decoding):
@@ -42,17 +44,17 @@ def run(path: str, given: samples.Given, scale: str | None = None) -> dict[str, 
 def show(
     path: str, input: str | None = None, test: str | None = None, scale: str | None = None
 ) -> None:
-    """Print what a `.tflite` file takes and computes, how fast, how well, and whether it is right.
+    """Run a `.tflite` file, and print its inputs, outputs, speed, accuracy and check.
 
     Args:
         path: the file.
-        input: its inputs, samples first, a `.npy` or `.npz` file, an image or a folder of images;
-            random if it is None.
-        test: a test set, a `.npz` file or a folder of images for each class.
-        scale: of images; by default what the file's record says.
+        input: a `.npy` or `.npz` file of inputs, samples first, an image or a folder of images. The
+            inputs are random if it is None.
+        test: a test set: a `.npz` file, or a folder with one subfolder of images per class.
+        scale: the scale of images. By default it is the one in the file's record.
 
     Raises:
-        Failure: LiteRT refuses the file or its inputs, or it returns other outputs than the
+        Failure: LiteRT refuses the file or its inputs, or the file returns other outputs than the
             trained model.
     """
     artifacts.require_tflite(path)
@@ -101,11 +103,14 @@ def show(
 
 
 def _scale(path: str, scale: str | None, given: Any) -> str:
-    """Return the scale of images: the given one, that of the file's record, or pixel values."""
+    """Return the scale of images: the given one, or the record's, or unchanged pixel values.
+
+    A note is printed if the check was made on another scale.
+    """
     entry = record.find(path) if images.is_given(given) else None
     known = entry.scale() if entry else None
     if known and scale and scale != known:
-        print(f"the check was made on a scale of {known}, not of {scale}")
+        print(f"the check used the scale {known}, not {scale}")
     scale = scale or known
     recorded = entry.recorded() if entry and not scale and not entry.is_random() else None
     if recorded and all(np.max(array, initial=0) <= 1 for array in recorded.inputs[0].values()):
@@ -122,7 +127,7 @@ def _names(
     counts: Collection[int | None],
     test: str | None = None,
 ) -> classes.Names:
-    """Return the names of classes: those of the file's record, of a file, or of a test set."""
+    """Return the names of classes in the file's record, in a file, or in a test set's folders."""
     name = artifacts.name_of(path)
     if entry and entry.labels():
         return classes.Names(entry.labels(), f"{name}{classes.SUFFIX}")
@@ -130,7 +135,7 @@ def _names(
 
 
 def _random(runner: litert.Runner, path: str) -> dict[str, np.ndarray]:
-    """Return random inputs, none below 0 where others make NaN, as a logarithm does."""
+    """Return random inputs, without negative numbers if those lead to NaN, as in a logarithm."""
     inputs = {name: litert.random_input(end, name) for name, end in runner.inputs.items()}
     with litert.explained(path, hint=litert.random_hint(runner.inputs)):
         outputs = runner(inputs)
@@ -139,21 +144,21 @@ def _random(runner: litert.Runner, path: str) -> dict[str, np.ndarray]:
 
 
 def _caution(path: str, runner: litert.Runner) -> str:
-    """Return what to know of a file's states, or "" also of one that cannot be looked into."""
+    """Return a warning about a file's states, or "" if there is none or the file is unreadable."""
     if all(tensor["dtype"] != np.int16 for tensor in runner.interpreter.get_tensor_details()):
-        return ""  # as a cell's state is
-    with contextlib.suppress(Exception):  # LiteRT has loaded it, but the schema may be newer
+        return ""  # a cell's state would be int16
+    with contextlib.suppress(Exception):  # LiteRT has loaded it, but its schema may be newer
         return inside.read(path).caution()
     return ""
 
 
 def _takes(runner: litert.Runner) -> dict[str, samples.Input]:
-    """Return what a file takes."""
+    """Return the inputs that a file takes, a dict by name."""
     return {name: litert.takes(tensor) for name, tensor in runner.inputs.items()}
 
 
 def _print_ends(runner: litert.Runner) -> None:
-    """Print the names, dtypes, shapes and scales of inputs and outputs."""
+    """Print the names, dtypes, shapes and scales of a file's inputs and outputs."""
     for kind, tensors in [("input ", runner.inputs), ("output", runner.outputs)]:
         for name, tensor in tensors.items():
             shape, signature = tensor["shape"].tolist(), tensor["shape_signature"].tolist()
@@ -166,7 +171,7 @@ def _print_ends(runner: litert.Runner) -> None:
 def _print_run(
     runner: litert.Runner, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
 ) -> None:
-    """Print what went into a run and came out, as real numbers and as they are stored."""
+    """Print the inputs and outputs of a run, as real numbers and as stored integers."""
     for name, tensor in runner.inputs.items():
         print(f"input  {name}: {litert.text(inputs[name])}")
         _print_stored(inputs[name], tensor)
@@ -185,7 +190,7 @@ def _print_stored(values: np.ndarray, tensor: Mapping[str, Any]) -> None:
 def _print_classes(
     path: str, runner: litert.Runner, outputs: Sequence[Mapping[str, np.ndarray]]
 ) -> None:
-    """Print which classes a classifier predicts: of one sample the likeliest, of more a count."""
+    """Print a classifier's predictions: the top classes of one sample, or counts of several."""
     probable = {
         name: values
         for name, values in accuracy.joined(outputs, runner.outputs).items()
@@ -211,7 +216,7 @@ def _print_metrics(
     labels: dict[str, np.ndarray],
     names: classes.Names,
 ) -> None:
-    """Print the accuracy or the mean error of a file on a test set, and what it mistakes most."""
+    """Print a file's accuracy or mean error on a test set, and its most frequent mistakes."""
     with litert.explained(path, given.source):
         outputs = [runner(one) for one in script.counted(given.runs, "testing")]
     joined, thresholds = accuracy.joined(outputs, labels), record.threshold(path)

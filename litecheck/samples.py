@@ -1,4 +1,4 @@
-"""Where do inputs and labels come from? From arrays, files, images, or at random."""
+"""Where do inputs and labels come from? From arrays, files, images, or random numbers."""
 
 import contextlib
 import itertools
@@ -11,38 +11,38 @@ import numpy as np
 from litecheck import classes, images, script
 
 Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
-Given = str | np.ndarray | Mapping[str, np.ndarray]  # a path, an only input, or inputs by name
+Given = str | np.ndarray | Mapping[str, np.ndarray]  # a path, the only input, or inputs by name
 Test = str | Mapping[str, np.ndarray] | tuple[Given, Given]  # a path, arrays by name, or a pair
 
-COMPARED, CALIBRATING = 1000, 500  # samples at most
-SEVERAL, ROOM = 8, 2**20  # samples at once, and their bytes
-ALONE, MANY = 100, 100  # runs of one sample in a test set, and samples in its other runs at most
-OUTPUTS = 2**23  # bytes of the outputs of one run
-DECODED = 2**31  # bytes of a test set's images: of more, some are left out
+COMPARED, CALIBRATING = 1000, 500  # the most samples that are compared, and that calibrate
+SEVERAL, ROOM = 8, 2**20  # the most samples in the run of several, and the most bytes of them
+ALONE, MANY = 100, 100  # a test set's runs of one sample, and the most samples in its other runs
+OUTPUTS = 2**23  # the most bytes of the outputs of one run
+DECODED = 2**31  # the most bytes of a test set's decoded images: images beyond that are left out
 WRITTEN = "give an image, or write numbers with numpy.save"
-ARRAYS = "the set of samples"  # the source of samples that were given as arrays
+ARRAYS = "the set of samples"  # stands for the path where samples were given as arrays
 
 
 class Input(NamedTuple):
-    """What a model takes at one of its inputs: a shape, with None where it varies, and a dtype."""
+    """The shape and dtype of one input of a model. None in the shape is a variable size."""
 
     shape: tuple[int | None, ...]
     dtype: np.dtype
 
     def __str__(self) -> str:
-        """Return it as "float32 (None, 3)"."""
+        """Return dtype and shape as text, such as "float32 (None, 3)"."""
         return f"{self.dtype.name} {self.shape}"
 
 
 class Samples(NamedTuple):
-    """Inputs of a model, divided into runs.
+    """Samples for a model, divided into runs.
 
     Attributes:
-        source: the file or folder that they come from, `ARRAYS` or "the test set"
-            for arrays; None if they are random.
-        total: how many samples there are.
-        runs: the inputs of each run: dicts from names to arrays of the inputs' shapes and dtypes.
-        ids: the numbers of the samples of each run among all: a list of lists.
+        source: the file or folder that the samples come from. For arrays it is `ARRAYS` or "the
+            test set", and for random samples None.
+        total: how many samples the source has.
+        runs: for each run a dict from input names to arrays of the inputs' shapes and dtypes.
+        ids: for each run a list with the indices of its samples among all samples.
     """
 
     source: str | None
@@ -51,11 +51,11 @@ class Samples(NamedTuple):
     ids: list[list[int]]
 
     def part(self, start: int | None, end: int | None) -> "Samples":
-        """Return some of the runs only."""
+        """Return only the runs from `start` to `end`."""
         return self._replace(runs=self.runs[start:end], ids=self.ids[start:end])
 
     def first(self, count: int) -> "Samples":
-        """Return the first runs only, and the last one if it is of several samples."""
+        """Return only the first `count` runs, and the last run if it has several samples."""
         runs = [*range(min(count, len(self.runs)))]
         last = len(self.runs) - 1
         if count <= last and len(self.ids[last]) > len(self.ids[0]):
@@ -63,17 +63,19 @@ class Samples(NamedTuple):
         return self.chosen(runs)
 
     def chosen(self, runs: Sequence[int]) -> "Samples":
-        """Return the runs of these numbers only, in their order."""
+        """Return only the runs of these indices, in the order of the indices."""
         return self._replace(
             runs=[self.runs[index] for index in runs], ids=[self.ids[index] for index in runs]
         )
 
     def without_repeated(self, runs: Iterable[int], kept: Collection[int]) -> list[int]:
-        """Return the numbers of runs without those whose samples all are in smaller ones.
+        """Return the indices of runs, without runs that only repeat samples.
+
+        A run of several samples is dropped if each of them also has a run of its own.
 
         Args:
-            runs: the numbers, in the order of their importance.
-            kept: those that stay, nevertheless.
+            runs: the indices of runs, the most important first.
+            kept: the indices of runs that are never dropped.
         """
         given = list(dict.fromkeys(runs))
         alone = {self.ids[index][0] for index in given if len(self.ids[index]) == 1}
@@ -84,16 +86,16 @@ class Samples(NamedTuple):
         ]
 
     def size(self) -> int:
-        """Return how many samples are in the runs."""
+        """Return how many different samples are in the runs."""
         return len({sample for run in self.ids for sample in run})
 
     def calibrating(self) -> "Samples":
-        """Return the part that calibrates: the first five hundred samples, or the first run."""
+        """Return the runs for calibration: the first 500 samples, or at least the first run."""
         alike = sum(len(run) == len(self.ids[0]) for run in self.ids)
         return self.part(0, max(min(CALIBRATING // len(self.ids[0]), alike), 1))
 
     def with_several(self, inputs: Mapping[str, Input]) -> "Samples":
-        """Return the same and, where the batch varies, one run more, of several samples."""
+        """Return the same runs, and one more run of several samples if the batch size varies."""
         if len(self.runs) < 2 or not varies(inputs):
             return self
         few = self.part(0, self.several())
@@ -102,20 +104,20 @@ class Samples(NamedTuple):
         return self._replace(runs=[*self.runs, joined(few.runs)], ids=[*self.ids, sum(few.ids, [])])
 
     def several(self) -> int:
-        """Return how many samples are run at once: eight, or two at least that fill a megabyte."""
+        """Return the size of a run of several samples: at most 8, at most 1 MB, but at least 2."""
         size = sum(array.nbytes for array in self.runs[0].values()) // max(len(self.ids[0]), 1)
         return min(max(ROOM // max(size, 1), 2), SEVERAL)
 
     def together(self, inputs: Mapping[str, Input], size: int) -> "Samples":
-        """Return the same samples in fewer runs, where the batch varies.
+        """Return the same samples in fewer runs, if the batch size varies.
 
-        The first runs take one sample each, and the others many: both sizes are tried, and many at
-        once take less time.
+        The first 100 runs take one sample each, and the others take many, which is faster. So both
+        batch sizes are tried.
 
         Args:
-            inputs: what the model takes.
-            size: the bytes of the outputs of one sample. Those of a run fill eight megabytes, or
-                are a hundred.
+            inputs: the inputs of the model.
+            size: the bytes of the outputs of one sample. A run has at most 100 samples, and fewer
+                if its outputs would exceed 8 MB.
         """
         if not varies(inputs) or not _are_alike(self.runs):
             return self
@@ -127,7 +129,7 @@ class Samples(NamedTuple):
         )
 
     def portions(self, most: int) -> list["Samples"]:
-        """Return the runs divided into parts of at most so many samples, or of one run."""
+        """Return the runs in parts of at most `most` samples each, or of one larger run."""
         starts, held = [], most
         for index, run in enumerate(self.ids):
             held += len(run)
@@ -137,7 +139,7 @@ class Samples(NamedTuple):
         return [self.part(*ends) for ends in itertools.pairwise([*starts, len(self.runs)])]
 
     def __str__(self) -> str:
-        """Return how many samples there are, and how many are here."""
+        """Return how many samples the runs have, and of how many, as text."""
         drawn = self.size()
         if not self.source:
             return f"{drawn} random samples"
@@ -148,7 +150,7 @@ class Samples(NamedTuple):
 
 
 def reach(runs: Sequence[Mapping[str, np.ndarray]]) -> str:
-    """Return between which numbers the inputs of some runs are, as "float32 0 to 255"."""
+    """Return the range of the inputs of some runs as text, such as "float32 0 to 255"."""
     parts = []
     for name, first in runs[0].items():
         text = first.dtype.name
@@ -162,17 +164,17 @@ def reach(runs: Sequence[Mapping[str, np.ndarray]]) -> str:
 
 
 def _are_alike(runs: Sequence[Arrays]) -> bool:
-    """Return whether arrays of all runs have the same shapes but for the samples' axis."""
+    """Return whether the arrays of all runs have the same shapes, apart from the first axis."""
     return len({tuple(array.shape[1:] for array in run.values()) for run in runs}) == 1
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:
-    """Return runs as one, their samples one after the other."""
+    """Return several runs as one run with all their samples."""
     return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
 def find(name: str, kind: str) -> str | None:
-    """Return the file of a kind beside a model NAME: `NAME.KIND.npy` or `.npz`, or None."""
+    """Return the file `NAME.KIND.npy` or `NAME.KIND.npz` beside a model, or None."""
     files = (f"{name}.{kind}.npy", f"{name}.{kind}.npz")
     return next((file for file in files if os.path.exists(file)), None)
 
@@ -181,16 +183,16 @@ def read(given: Given, inputs: Mapping[str, Input], scale: str = images.PIXELS) 
     """Read one array for each input of a model.
 
     Args:
-        given: a `.npy` file, an array, an image or a folder of images for a model's only input; a
-            `.npz` file or a dict with an array for each.
-        inputs: what the model takes.
-        scale: of images, see `images.SCALES`.
+        given: for a model with one input a `.npy` file, an array, an image or a folder of images.
+            For several inputs a `.npz` file or a dict with one array each.
+        inputs: the inputs of the model.
+        scale: a key of `images.SCALES`, for images.
 
     Returns:
-        Arrays by name. Images stand for themselves until they are asked for their numbers.
+        A dict of arrays by input name. Images are an `images.Images`, which decodes them later.
 
     Raises:
-        Failure: there is no such file, or it is none of these.
+        Failure: there is no such file, or it is of another kind.
         ValueError: the file is damaged, needs a pickle, or lacks an array.
     """
     if images.is_given(given):
@@ -209,7 +211,7 @@ def read(given: Given, inputs: Mapping[str, Input], scale: str = images.PIXELS) 
 
 
 def _load(given: Given) -> np.ndarray | Arrays:
-    """Return an array, or a dict of arrays; see `read`."""
+    """Return the array or the dict of arrays that was given, or that a file holds; see `read`."""
     if isinstance(given, Mapping):
         return {name: np.asarray(array) for name, array in given.items()}
     if not isinstance(given, str):
@@ -226,17 +228,21 @@ def _load(given: Given) -> np.ndarray | Arrays:
         message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
         raise ValueError(message) from error
     if not is_numpy:
-        is_image = given.lower().endswith(images.OTHERS)
-        way = "Keras reads no such image: save it as PNG" if is_image else WRITTEN
-        raise script.Failure(f"{given} is not a .npy or .npz file: {way}")
+        if given.lower().endswith(images.OTHERS):
+            raise script.Failure(f"{given} is an image that Keras does not read: save it as PNG")
+        raise script.Failure(f"{given} is not a .npy or .npz file: {WRITTEN}")
     for name, array in arrays.items() if isinstance(arrays, dict) else ():
-        if not isinstance(array, np.ndarray):  # another file in the zip file
-            raise ValueError(f"{name!r} in it is no array: write it with numpy.savez")
+        if not isinstance(array, np.ndarray):  # the zip file has a file of another kind
+            raise ValueError(f"{name!r} in it is not an array: write it with numpy.savez")
     return arrays
 
 
 def _images(files: Sequence[str], inputs: Mapping[str, Input], scale: str) -> Arrays:
-    """Return images for a model's only input, by its name; raise ValueError if it takes none."""
+    """Return `images.Images` by the name of the model's only input.
+
+    Raises:
+        ValueError: the model has several inputs, or its input takes no images.
+    """
     if len(inputs) != 1:
         raise ValueError("images are for a model with one input: give a .npz file")
     ((name, (shape, dtype)),) = inputs.items()
@@ -247,16 +253,17 @@ def _images(files: Sequence[str], inputs: Mapping[str, Input], scale: str) -> Ar
 def for_calibration(
     given: Given, model: str, inputs: Mapping[str, Input], scale: str = images.PIXELS
 ) -> Samples:
-    """Divide the inputs of a conversion: a run takes one sample, or as many as an axis fixes.
+    """Read the samples of a conversion, and divide them into runs.
 
-    Of more than a thousand samples, a thousand are drawn by a seeded permutation: taking every
-    k-th would take one kind only where data alternate.
+    A run takes one sample, or as many as the model's first axis fixes. If there are more than 1,000
+    samples, 1,000 are drawn by a seeded permutation. Taking every k-th sample would not do: if two
+    kinds of samples alternate, it could take only one of them.
 
     Args:
         given: see `read`.
         model: the model's path, for the error.
-        inputs: what the model takes.
-        scale: of images, see `images.SCALES`.
+        inputs: the inputs of the model.
+        scale: a key of `images.SCALES`, for images.
 
     Raises:
         Failure: the file is missing or damaged, or its names, shapes or dtypes do not fit.
@@ -286,23 +293,23 @@ def test_set(
 ) -> tuple[Samples, Arrays]:
     """Read a test set: inputs, and their labels.
 
-    All samples are taken, drawn in a seeded order; of images as many as two gigabytes hold, if they
-    are not decoded one by one.
+    All samples are used, in a seeded random order. Images that are decoded in advance are limited
+    to 2 GB.
 
     Args:
-        given: a `.npz` file with an array for each input and for outputs, by their names; `inputs`
-            and `labels` stand for the only input and the only output. Or a dict of such arrays, or
-            a pair of inputs and labels: arrays, or dicts of them. Or a folder, with a folder of
-            images for each class.
+        given: a `.npz` file with an array for each input and for outputs, by their names. The names
+            `inputs` and `labels` also stand for the only input and the only output. Instead of a
+            file it may be a dict of such arrays, or a pair of inputs and labels, each an array or
+            a dict. It may also be a folder with one subfolder of images per class.
         model: the model's path, for the error.
-        inputs: what the model takes.
-        outputs: what it returns.
-        names: those of the classes.
-        scale: of images, see `images.SCALES`.
-        on_device: whether each run is asked for once only, so that images are decoded then.
+        inputs: the inputs of the model.
+        outputs: the outputs of the model.
+        names: the names of the classes.
+        scale: a key of `images.SCALES`, for images.
+        on_device: whether each run is used only once, so that its images are decoded at that time.
 
     Returns:
-        The samples, and the labels by the names of outputs, in their order.
+        The samples, and a dict of labels by output name, in the order of the samples.
 
     Raises:
         Failure: the file is missing or damaged, or what it holds does not fit the model.
@@ -335,7 +342,7 @@ def _labelled(
     names: classes.Names,
     scale: str,
 ) -> tuple[Arrays, Arrays]:
-    """Return the inputs and the labels of a test set, by their names; see `test_set`."""
+    """Return a test set's inputs and labels, each a dict by name; see `test_set`."""
     if isinstance(given, str) and images.is_given(given):
         if len(outputs) != 1:
             raise ValueError("folders are for a model with one output: give a .npz file")
@@ -355,19 +362,23 @@ def _labelled(
     if missing or not labels:
         wanted = repr(missing[0] if missing else next(iter(outputs)))
         raise ValueError(
-            f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or"
-            " arrays by the names of inputs and outputs"
+            f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or name"
+            " the arrays after the model's inputs and outputs"
         )
     if arrays:
         expected = ", ".join([*inputs, *outputs])
-        raise ValueError(f"{next(iter(arrays))!r} is no input and no output ({expected})")
+        raise ValueError(f"{next(iter(arrays))!r} is neither an input nor an output ({expected})")
     if any(array.ndim == 0 for array in labels.values()):
-        raise ValueError("labels are one for each sample, not a single number")
+        raise ValueError("give an array with one label for each sample, not a single number")
     return taken, labels
 
 
 def _pair(given: Sequence[Given]) -> Arrays:
-    """Return a test set of arrays as a file of one holds it; raise ValueError if it is no pair."""
+    """Return a pair of inputs and labels as the dict of arrays that a `.npz` file would hold.
+
+    Raises:
+        ValueError: it is not a pair.
+    """
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ValueError("give a pair of inputs and labels: test=(x, y)")
     named: Arrays = {}
@@ -380,19 +391,20 @@ def _pair(given: Sequence[Given]) -> Arrays:
 def for_deployment(
     given: Given, inputs: Mapping[str, Input], model: str, scale: str = images.PIXELS
 ) -> tuple[Sequence[Arrays], int]:
-    """Divide the inputs of a run: it takes all samples, or as many as the first axis fixes.
+    """Read the inputs of `litecheck run`, and divide them into runs.
 
-    An input without an axis for samples takes one by one, and images come one by one.
+    A run takes all samples, or as many as the model's first axis fixes. It takes one sample if they
+    are images, or if an input has no axis for samples.
 
     Args:
         given: see `read`.
-        inputs: what the model takes.
+        inputs: the inputs of the model.
         model: the model's path, for the error.
-        scale: of images, see `images.SCALES`.
+        scale: a key of `images.SCALES`, for images.
 
     Returns:
-        For each run a dict from names to arrays, and how many samples are left over, since they are
-        too few for a run.
+        For each run a dict from input names to arrays, and the number of samples left over at the
+        end, too few for a run.
 
     Raises:
         Failure: the file is missing or damaged, or its names, dtypes or numbers do not fit.
@@ -412,24 +424,24 @@ def for_deployment(
 
 
 class Decoding(Sequence[Arrays]):
-    """Runs of images, each decoded when it is asked for: a folder needs no more memory than one.
+    """Runs of images, decoded one run at a time to save memory.
 
     Attributes:
-        runs: the inputs of each run, `images.Images` by name.
+        runs: for each run a dict from the input's name to its `images.Images`.
     """
 
     def __init__(
         self, runs: Sequence[Arrays], source: str, model: str, inputs: Mapping[str, Input]
     ) -> None:
-        """Take the runs, the paths of images and model for errors, and what the model takes."""
+        """Take the runs and the model's inputs, and for errors the paths of images and model."""
         self.runs, self._fits = runs, (source, model, inputs)
 
     def __len__(self) -> int:
-        """Return how many runs there are."""
+        """Return the number of runs."""
         return len(self.runs)
 
     def __getitem__(self, place: Any) -> Any:
-        """Return a run, or some of them.
+        """Return a run with its images decoded, or a `Decoding` of the runs in a slice.
 
         Raises:
             Failure: an image cannot be read.
@@ -440,20 +452,20 @@ class Decoding(Sequence[Arrays]):
             return _checked(self.runs[place], self._fits[-1], finite=False)
 
     def print_note(self) -> None:
-        """Print what is to know of the images that were decoded."""
+        """Print which of the decoded images have an EXIF rotation."""
         _print_notes(self.runs[0])
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Return an array in another dtype.
+    """Return an array cast to another dtype.
 
     Args:
-        values: an array.
-        dtype: what it shall have.
-        name: of what it is, for the error.
+        values: the array.
+        dtype: the dtype to cast to.
+        name: the input's name, for the error.
 
     Raises:
-        TypeError: that would change a value by more than the rounding of floating point.
+        TypeError: the cast would change a value by more than floating-point rounding.
     """
     text, real = (values.dtype.kind in "OSU", values.dtype.kind in "fiub")
     if dtype.kind in "OSU" and text:
@@ -466,13 +478,13 @@ def as_dtype(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     kept = np.isfinite(cast) | ~np.isfinite(values) if rounded else cast == values
     if not np.all(kept):
         lost = values[~kept].ravel()[0]
-        raise TypeError(f"{name} is {values.dtype.name}, and {lost} is no {dtype.name}")
+        raise TypeError(f"{name} is {values.dtype.name}, and {dtype.name} cannot hold {lost}")
     return cast
 
 
 @contextlib.contextmanager
 def _fitting(source: str, model: str, inputs: Mapping[str, Input]) -> Iterator[None]:
-    """Say in one line that the samples do not fit the model, and what it takes."""
+    """Turn an error of this block into a `Failure` that says what the model takes."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -484,11 +496,11 @@ def _fitting(source: str, model: str, inputs: Mapping[str, Input]) -> Iterator[N
 def _sizes(
     arrays: Arrays, inputs: Mapping[str, Input], varying: int | None
 ) -> dict[str, int | None]:
-    """Return how many samples a run takes at each input, by name.
+    """Return how many samples of each input a run takes, by name.
 
-    It is None where a sample has no axis for that. Where the first axis varies it is as many as at
-    an input that fixes their number and has as many samples, else `varying`, or all if that is
-    None.
+    It is None if the arrays of an input have no axis for samples. If the first axis of an input
+    varies, another input may fix the number: one that has as many samples and a fixed first axis.
+    Otherwise it is `varying`, or all samples if that is None.
     """
     fixed = {
         len(arrays[name]): input.shape[0]
@@ -505,14 +517,14 @@ def _sizes(
 
 
 def _split(arrays: Arrays, sizes: Mapping[str, int | None]) -> list[Arrays]:
-    """Divide samples among runs.
+    """Divide samples into runs.
 
     Args:
-        arrays: a dict of arrays.
-        sizes: see `_sizes`.
+        arrays: all samples, by input name.
+        sizes: how many samples of each input a run takes, see `_sizes`.
 
     Returns:
-        A list with a dict of arrays for each run; the last may hold fewer samples.
+        For each run a dict of arrays by input name. The last run may have fewer samples.
 
     Raises:
         ValueError: the inputs have different numbers of samples.
@@ -536,15 +548,15 @@ def _split(arrays: Arrays, sizes: Mapping[str, int | None]) -> list[Arrays]:
 def _samples(sizes: Mapping[str, int | None]) -> int:
     """Return how many samples a run takes, from `_sizes`.
 
-    Where inputs fix their first axes to different sizes, as nodes and edges of a graph, these are
-    no samples, and a run is one.
+    Inputs may fix their first axes to different sizes, such as the nodes and edges of a graph. Then
+    these axes do not count samples, and a run is one sample.
     """
     known = {*filter(None, sizes.values())}
     return known.pop() if len(known) == 1 else 1
 
 
 def _total(arrays: Arrays, sizes: Mapping[str, int | None]) -> int:
-    """Return how many samples there are, from `_sizes`."""
+    """Return how many samples all arrays hold, from `_sizes`."""
     counts = _counts(arrays)
     if _samples(sizes) == 1:
         return max(counts[name] // (size or 1) for name, size in sizes.items())
@@ -552,20 +564,20 @@ def _total(arrays: Arrays, sizes: Mapping[str, int | None]) -> int:
 
 
 def _counts(arrays: Arrays) -> dict[str, int]:
-    """Return how many samples each of a dict of arrays holds."""
+    """Return how many samples each array holds, by name."""
     return {name: len(array) if array.ndim else 1 for name, array in arrays.items()}
 
 
 def varies(inputs: Mapping[str, Input]) -> bool:
-    """Return whether the batch of a model varies, from a dict of `Input`."""
+    """Return whether the batch size varies in all inputs of a model."""
     return all(None in input.shape[:1] for input in inputs.values())
 
 
 def _full(runs: Sequence[Arrays], sizes: Mapping[str, int | None]) -> list[Arrays]:
-    """Return the runs that have all the samples that they take.
+    """Return the runs that have as many samples as a run takes.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such run.
     """
     full = [
         run
@@ -578,14 +590,14 @@ def _full(runs: Sequence[Arrays], sizes: Mapping[str, int | None]) -> list[Array
 
 
 def _ids(index: int, size: int) -> list[int]:
-    """Return the numbers of the samples of a run, from its own and how many samples it takes."""
+    """Return the indices of the samples in run `index`, if each run takes `size` samples."""
     return list(range(index * size, (index + 1) * size))
 
 
 def _held(
     runs: Sequence[Arrays], order: Sequence[int], inputs: Mapping[str, Input], most: int | None
 ) -> list[Arrays]:
-    """Return the runs of these numbers, as many as fit into a number of bytes, if there is one."""
+    """Return the runs of these indices, in order, until they exceed `most` bytes (None: all)."""
     found, held = [], 0
     for run in _drawn(runs, order, inputs):
         found.append(run)
@@ -598,20 +610,25 @@ def _held(
 def _drawn(
     runs: Sequence[Arrays], order: Sequence[int], inputs: Mapping[str, Input]
 ) -> Iterator[Arrays]:
-    """Yield the runs of these numbers as the model takes them; images are decoded here."""
+    """Yield the runs of these indices in the inputs' dtypes, with images decoded."""
     for index in script.counted(order, "reading samples"):
         yield _checked(runs[index], inputs)
 
 
 def _print_notes(arrays: Arrays) -> None:
-    """Print what is to know of images that were read."""
+    """Print which of the images that were read have an EXIF rotation."""
     for array in arrays.values():
         if isinstance(array, images.Images) and array.note():
             print(array.note())
 
 
 def _checked(run: Arrays, inputs: Mapping[str, Input], finite: bool = True) -> Arrays:
-    """Return the arrays of a run in the inputs' dtypes; raise ValueError or TypeError if not."""
+    """Return the arrays of a run in the inputs' dtypes.
+
+    Raises:
+        ValueError: a shape does not fit, or `finite` is true and an array holds NaN or infinity.
+        TypeError: a dtype does not fit, see `as_dtype`.
+    """
     checked: Arrays = {}
     for name, (shape, dtype) in inputs.items():
         array = np.asarray(run[name])
@@ -631,16 +648,17 @@ def at_random(
     positive: bool = False,
     count: int = 8,
 ) -> Samples:
-    """Return random inputs for a number of runs, the same ones every time.
+    """Return random samples for `count` runs, the same every time.
 
-    They are reals in [-1, 1), in every fourth run four times as large; bytes; whole numbers below
-    the size of a table, or 0 and 1; or texts. A size that varies becomes 1 on the first axis and 32
-    on others.
+    Real numbers are in [-1, 1), and four times as large in every fourth run. Bytes are in [0, 256).
+    Other integers are below the size of a table, or else 0 or 1. Text is always the same. A
+    variable size becomes 1 on the first axis and 32 on others.
 
     Args:
-        inputs: what the model takes.
-        tables: the sizes of the tables that inputs are indices of, by their names.
-        positive: whether reals are in [0, 1), for a model that takes no others.
+        inputs: the inputs of the model.
+        tables: for inputs that are indices into a table, such as an embedding, the table's size, by
+            input name.
+        positive: whether real numbers are in [0, 1), for a model that takes no others.
         count: how many runs.
     """
     generator = np.random.default_rng(seed=0)
@@ -659,7 +677,7 @@ def at_random(
 def _random(
     input: Input, generator: "np.random.Generator", table: int | None, positive: bool, scale: int
 ) -> np.ndarray:
-    """Return an array for an input; see `at_random`."""
+    """Return a random array for an input; see `at_random`."""
     values = generator.random(
         [size or (32 if axis else 1) for axis, size in enumerate(input.shape)]
     )

@@ -1,4 +1,4 @@
-"""Are samples scaled as in training? If not, outputs are the same for most, or hardly vary."""
+"""Are samples scaled as in training? If not, outputs are equal for most samples or hardly vary."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,23 +10,25 @@ from litecheck import accuracy, verdict
 Arrays = Mapping[str, np.ndarray]  # by the names of inputs or outputs
 QUESTION = "are the inputs scaled as in training?"
 CHANCE = f"that is near chance: {QUESTION} Are labels in the model's order?"
-PIXEL = 255  # what is forgotten most often: to divide by it
-TRIED = 16  # samples that are run once more, divided by it
-MOST = 0.5  # of the samples: as many share their outputs with others if most do
-FEW = 8  # different samples, at least, of which one class for all says something
-UNSURE, HARDLY = 0.6, 0.1  # a probability that is no decision, and by which such ones hardly vary
-ERROR = 0.25  # of a number's range: to either side, so that half of the range is in doubt
+PIXEL = 255  # the divisor that users forget most often
+TRIED = 16  # how many samples are run once more, divided by it
+MOST = 0.5  # outputs are suspicious if more than this part of the samples share them
+FEW = 8  # with fewer different samples, the same class for all of them may be chance
+UNSURE, HARDLY = 0.6, 0.1  # a lower probability is no decision, and a smaller spread hardly varies
+ERROR = 0.25  # an error of this part of the range to either side leaves half of it in doubt
 
 
 def different_samples(
     runs: Sequence[Arrays], outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]
 ) -> list[tuple[Arrays, Arrays]]:
-    """Return the inputs and outputs of the different samples, each alone where that can be.
+    """Return the inputs and outputs of each different sample.
+
+    A run of several samples is split into single samples if possible, see `verdict.apart`.
 
     Args:
         runs: the inputs of each run.
-        outputs: the model's outputs.
-        ids: the numbers of the samples of each run.
+        outputs: the model's outputs in each run.
+        ids: the indices of each run's samples.
     """
     found: dict[tuple[int, ...], tuple[Arrays, Arrays]] = {}
     for inputs, returned, own in zip(runs, outputs, ids, strict=True):
@@ -38,18 +40,20 @@ def different_samples(
 def saturated(
     different: Sequence[tuple[Arrays, Arrays]], compute: Callable[[Arrays], Arrays]
 ) -> dict[str, tuple[int, int]]:
-    """Return the outputs that are the same, bit for bit, for most of the different samples.
+    """Return which outputs are bit-identical for most of the different samples.
 
-    A sigmoid or a softmax of numbers that are too large is 0 or 1. It varies again where the inputs
-    are divided by 255, which whole numbers and constants do not. Nothing but zeros is what many
-    samples give to a ReLU, too: it counts where others give 1.
+    If a model was trained on smaller inputs, its sigmoid or softmax is exactly 0 or 1. Such an
+    output varies again when the inputs are divided by 255. Outputs of whole numbers and constant
+    outputs do not, and are not returned. A sound ReLU also returns only zeros for many samples. So
+    zeros count only if the largest output of all samples is 1, or if all outputs are equal.
 
     Args:
         different: the inputs and outputs of samples, see `different_samples`.
-        compute: runs the model, or a file that is the same.
+        compute: a function that runs the model, or a file that computes the same.
 
     Returns:
-        By outputs, how many samples share theirs with another sample, and of how many.
+        A dict from output names to how many samples share their output with another sample, and how
+        many samples there are.
     """
     inputs, outputs = different[0]
     if not any(array.dtype.kind == "f" for array in inputs.values()):
@@ -70,16 +74,16 @@ def saturated(
 
 
 def unsure(different: Sequence[tuple[Arrays, Arrays]]) -> dict[str, float]:
-    """Return the classifiers' outputs that hardly vary, and are no decision: the same class always.
+    """Return which outputs of classifiers hardly vary, and always have the same unsure class.
 
-    That is what inputs that are too small give: the biases of the last layer alone. Of fewer than
-    eight different samples it is not said.
+    If a model was trained on larger inputs, its outputs show little more than the biases of the
+    last layer. With fewer than eight different samples the return value is empty.
 
     Args:
         different: the inputs and outputs of samples, see `different_samples`.
 
     Returns:
-        By outputs, the largest of all probabilities.
+        A dict from output names to the largest of all probabilities.
     """
     found: dict[str, float] = {}
     for name in different[0][1] if len(different) >= FEW else []:
@@ -94,15 +98,16 @@ def unsure(different: Sequence[tuple[Arrays, Arrays]]) -> dict[str, float]:
 
 
 def errs(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> bool:
-    """Return whether a file of integers errs by half of the range in most numbers of an output.
+    """Return whether most numbers of an output err by over a quarter of their range.
 
-    In some it may do so on the right scale, too: classes that these samples lack hardly vary. And
-    whole numbers err by as much with each mistake.
+    Some numbers may err by that much even with the right scale, such as classes that hardly vary
+    because the samples lack them. Outputs of whole numbers are not counted, because each mistake in
+    them is as large.
 
     Args:
-        given: its outputs of the first runs, or of all.
-        true: the expected ones.
-        ranges: a dict from outputs to the ranges of their numbers.
+        given: the outputs of an integer file in all runs, or in only the first runs.
+        true: the expected outputs.
+        ranges: a dict from output names to the ranges of their numbers.
     """
     for name, spans in ranges.items():
         pairs = [(run[name], right[name]) for run, right in zip(given, true, strict=False)]
@@ -116,12 +121,12 @@ def errs(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> boo
 
 
 def _key(arrays: Arrays) -> tuple[int, ...]:
-    """Return what tells a sample from others."""
+    """Return hashes that are equal for equal samples."""
     return tuple(hash(array.tobytes()) for array in arrays.values())
 
 
 def _shared(given: Sequence[np.ndarray]) -> int:
-    """Return how many outputs of different samples are those of another one."""
+    """Return how many samples have the same output as another sample; see `saturated`."""
     numbers = Counter(array.tobytes() for array in given)
     zeros = np.zeros_like(given[0]).tobytes()
     is_bounded = len(numbers) == 1 or max(array.max(initial=0) for array in given) == 1
@@ -131,5 +136,5 @@ def _shared(given: Sequence[np.ndarray]) -> int:
 
 
 def _divided(array: np.ndarray) -> np.ndarray:
-    """Return real numbers divided by 255, and others as they are."""
+    """Return an array divided by 255 if it has real numbers, otherwise unchanged."""
     return (array / PIXEL).astype(array.dtype) if array.dtype.kind == "f" else array

@@ -1,4 +1,4 @@
-"""How does a command behave? Quiet start-up, errors in one line, Ctrl-C."""
+"""How does a command behave? It starts quietly, prints short errors, and ends on Ctrl-C."""
 
 import atexit
 import contextlib
@@ -21,9 +21,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Passes on what comes from descriptor 2, except notes: those of severity I, the headline that
-# TensorFlow puts above them, and a line of its quantizer. Between "hold" and "forget" the lines are
-# kept, and shown only if the other process ends there.
+# This program receives what is written to descriptor 2, and passes it on except for notes. Notes
+# are log lines of severity I, the headline that TensorFlow prints above its log, and a line of its
+# quantizer. From "hold" to "forget" it keeps the last lines, and shows them only if the other
+# process ends before "forget".
 KEEPER = r"""
 import collections, re, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -49,37 +50,39 @@ for lines in held:
 
 
 class Failure(Exception):
-    """An error that the user can fix: what is wrong and what to do next, in one line or two.
+    """An error that the user can fix. Its one or two lines say what is wrong and what to do next.
 
-    A command prints it and ends with status 1. In a notebook it is an exception.
+    A command prints these lines and ends with status 1. A notebook shows the exception.
     """
 
 
 class Unreadable(Failure):
-    """A model, or a record of a check, that is missing or damaged.
+    """An error because a model, or the record of a check, is missing or damaged.
 
-    A script that knows the command which makes it says that in place of what to do next.
+    A lesson script knows the command that makes the file. It prints that command in place of the
+    remedy given here.
 
     Attributes:
         reason: what is wrong.
     """
 
     def __init__(self, reason: str, remedy: str) -> None:
-        """Take what is wrong and what to do next, with the punctuation between them."""
+        """Store what is wrong. The remedy says what to do next, and begins with punctuation."""
         super().__init__(f"{reason}{remedy}")
         self.reason = reason
 
 
 def in_notebook() -> bool:
-    """Return whether cells are run one by one: by a kernel, by PyCharm's console, or typed in.
+    """Return whether the user runs cells or lines one by one.
 
-    Jupyter, VS Code and Spyder have ipykernel, with arguments of their own each.
+    This is so in a kernel, in PyCharm's console, and in Python's own prompt. Jupyter, VS Code and
+    Spyder start ipykernel with different arguments, so the module is what they have in common.
     """
     return hasattr(sys, "ps1") or not {"ipykernel", "pydevconsole"}.isdisjoint(sys.modules)
 
 
 def again() -> str:
-    """Return what to do to try the same once more: the command that was given, or a cell to run."""
+    """Return how to try again: the command that was given, or in a notebook to run the cell."""
     if in_notebook():
         return "run this cell again"
     program, *arguments = sys.argv
@@ -89,32 +92,35 @@ def again() -> str:
 
 
 def command(*arguments: str) -> str:
-    """Return a command of litecheck, to be pasted into a shell."""
+    """Return a litecheck command that the user can paste into a shell."""
     return joined(["python", "-m", "litecheck", *arguments])
 
 
 def joined(words: Sequence[str]) -> str:
-    """Return words as the shell of this system takes them; Windows's file names have no quotes."""
+    """Return words as one command line, quoted for this system's shell.
+
+    On Windows double quotes are enough, because file names cannot contain them.
+    """
     if os.name != "nt":
         return shlex.join(words)
     return " ".join(word if re.fullmatch(r"[\w.:\\/=-]+", word) else f'"{word}"' for word in words)
 
 
 def interpreter(code: str) -> list[str]:
-    """Return the command that runs code in another Python, which finds what this one finds."""
+    """Return the command that runs code in another Python process with the same import path."""
     return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; {code}"]
 
 
 def end_of(status: int) -> str:
-    """Return how a process ended, from its status: the name of a signal, or the number."""
+    """Return how a process with this exit status ended: a signal's name, or the number."""
     try:
         return signal.Signals(-status).name
-    except ValueError:  # as on Windows
+    except ValueError:  # no signal, as on Windows
         return f"status {status}"
 
 
 def brief(error: object) -> str:
-    """Return the message of an exception in one line of at most 500 characters."""
+    """Return an exception's message as one line of at most 500 characters."""
     return " ".join(str(error).split())[:500]
 
 
@@ -124,27 +130,29 @@ def start(
     install: str = ".[convert]",
     program: str = "",
 ) -> None:
-    """Begin a script or a command: from now on it is quiet, and ends well on errors and on Ctrl-C.
+    """Set up a script or a command: hide library notes, shorten errors, and handle Ctrl-C.
 
-    A missing file, or one that cannot be read, is reported in one line, with the command that makes
-    it. In a notebook errors and interruptions are exceptions.
+    If a file is missing or cannot be read, the error names the command that makes it. In a notebook
+    errors and interruptions stay exceptions.
 
     Args:
         reads: the files and directories that a script reads.
         made_by: the command that makes them.
-        install: what `pip install` needs when a package is missing, words without spaces in them.
-        program: the name of a command, which has read its arguments itself; a script takes none.
+        install: the arguments of `pip install` to suggest when a package is missing, separated by
+            spaces.
+        program: the name of a command, which parses its own arguments. It is "" for a script, which
+            takes no arguments.
 
     Raises:
-        Failure: a file is missing, or there are arguments.
+        Failure: a file is missing, or a script was given arguments.
     """
     name = program or os.path.basename(sys.argv[0])
     _open_what_is_closed()
     if not in_notebook():
         sys.excepthook = functools.partial(_report, name, install, made_by, reads)
         if hasattr(sys.stdout, "reconfigure"):
-            # Pipes and files see each line at once, and no name ends a script that a terminal's
-            # encoding lacks, such as cp949.
+            # Each line reaches pipes and files at once. A name with characters that the terminal's
+            # encoding lacks, such as cp949, must not end the script.
             sys.stdout.reconfigure(line_buffering=True, errors="replace")
         signal.signal(signal.SIGINT, Interrupt(name))
         if not program and sys.argv[1:]:
@@ -160,9 +168,10 @@ def start(
 
 
 def _open_what_is_closed() -> None:
-    """Lead stdout and stderr nowhere if they are closed, as by `>&-`; else a file would take them.
+    """Open the null device as stdin, stdout and stderr where they are closed, as by `>&-`.
 
-    Descriptors are given in their order, so those of the null device take their places.
+    Otherwise the next file to be opened would get descriptor 1 or 2, and receive the output. The
+    system gives out the lowest free descriptor, so the null device fills each gap.
     """
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(null, True)
@@ -180,13 +189,16 @@ def _report(
     error: BaseException,
     trace: TracebackType | None,
 ) -> None:
-    """Print an exception: one that the user can fix in its own words, any other with its trace."""
+    """Print an exception: the message alone if the user can fix it, otherwise the traceback too.
+
+    This is `sys.excepthook`. The first four arguments are those of `start`.
+    """
     file, remedy = _unreadable(trace, reads), f"it again with: {made_by}"
     if issubclass(kind, ModuleNotFoundError):
         remedy = joined(["pip", "install", *install.split()])
         print(f"{program}: {brief(error)}: run {remedy}", file=sys.stderr)
     elif file and not issubclass(kind, Failure):
-        reason = f"{file} cannot be read: {brief(error)}"  # or the call has a slip
+        reason = f"{file} cannot be read: {brief(error)}"  # or the call has a mistake
         print(f"{program}: {reason}\nIf the file is damaged, make {remedy}", file=sys.stderr)
     elif isinstance(error, Unreadable) and made_by:
         print(f"{program}: {error.reason}\nMake {remedy}", file=sys.stderr)
@@ -197,12 +209,12 @@ def _report(
 
 
 def _unreadable(trace: TracebackType | None, reads: Collection[str]) -> str | None:
-    """Return which of some files was given to the call of a library that failed, or None.
+    """Return which of the files that a script reads was an argument of a failed library call.
 
-    This package reports what it cannot read itself.
+    It is None if no file was, or if the call was to this package, which reports such files itself.
     """
     frames: list[FrameType] = []
-    for frame, _ in traceback.walk_tb(trace):  # those after the script's own
+    for frame, _ in traceback.walk_tb(trace):  # keep only the calls below the script's own code
         frames = [] if frame.f_globals.get("__name__") == "__main__" else [*frames, frame]
     if frames and frames[0].f_globals.get("__package__") == __package__:
         return None
@@ -214,21 +226,21 @@ def _unreadable(trace: TracebackType | None, reads: Collection[str]) -> str | No
 
 
 class Interrupt:
-    """A program's response to Ctrl-C: tidy up and end at once with status 130.
+    """The handler of Ctrl-C: it cleans up, and ends the program at once with status 130.
 
-    TensorFlow loses about every fourth KeyboardInterrupt that is raised inside of it.
+    A KeyboardInterrupt would not do, because TensorFlow loses about one in four.
 
     Attributes:
-        tidy: functions without arguments that remove what would be left behind.
+        tidy: functions without arguments that remove temporary files and end processes.
     """
 
     def __init__(self, program: str) -> None:
-        """Take the program's name, and keep the way to the terminal open."""
+        """Take the program's name, and keep a descriptor of stderr, which may be redirected."""
         self.program, self.stderr = program, os.dup(2)
         self.tidy: list[Callable[[], object]] = []
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal."""
+        """Clean up, print that the program was interrupted, and end it."""
         tidy()
         _wipe()
         os.write(self.stderr, f"{self.program}: interrupted\n".encode())
@@ -238,14 +250,17 @@ class Interrupt:
 
 
 def at_interrupt(function: Callable[[], object]) -> None:
-    """Have a function called when Ctrl-C ends the program; a notebook's exception ends nothing."""
+    """Register a function to call when Ctrl-C ends the program.
+
+    In a notebook this does nothing, because Ctrl-C raises an exception there.
+    """
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupt):
         handler.tidy.append(function)
 
 
 def tidy() -> None:
-    """Call the functions that were given to `at_interrupt`, before a program ends at once."""
+    """Call the functions registered with `at_interrupt`, before the program ends at once."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupt):
         for function in handler.tidy:
@@ -254,7 +269,7 @@ def tidy() -> None:
 
 @contextlib.contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Say on a terminal what runs in this block; the line is gone when it has ended."""
+    """Show on a terminal what this block does, and erase that line at its end."""
     if sys.stdout.isatty():
         print(f"{what} …", end="", flush=True)
     try:
@@ -264,7 +279,7 @@ def doing(what: str) -> Iterator[None]:
 
 
 def counted(items: Sequence[T], what: str) -> Iterator[T]:
-    """Yield the items of a list, and say on a terminal at which of how many it is."""
+    """Yield the items of a list, and show the progress on a terminal."""
     shown = time.monotonic()
     try:
         for index, item in enumerate(items):
@@ -278,7 +293,7 @@ def counted(items: Sequence[T], what: str) -> Iterator[T]:
 
 
 def _wipe() -> None:
-    """Erase the line of a terminal that `doing` wrote: with blanks, as old consoles need it."""
+    """Erase the progress line on a terminal. Old consoles need blanks for that."""
     if sys.__stdout__ and sys.__stdout__.isatty():
         blanks = " " * (shutil.get_terminal_size().columns - 1)
         print(f"\r{blanks}\r", end="", file=sys.__stdout__, flush=True)
@@ -286,10 +301,10 @@ def _wipe() -> None:
 
 @contextlib.contextmanager
 def _noting_interrupts() -> Iterator[list[bool]]:
-    """Note each Ctrl-C of this block in a list, which is yielded; it does nothing else then."""
+    """Collect each Ctrl-C during this block in a list, which is yielded, and do nothing else."""
     came: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came  # signals reach the main thread only
+        yield came  # only the main thread receives signals
         return
     handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
     try:
@@ -300,7 +315,7 @@ def _noting_interrupts() -> Iterator[list[bool]]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off a Ctrl-C until the block has ended."""
+    """Delay a Ctrl-C until the block has ended."""
     pending: list[bool] = []
     try:
         with _noting_interrupts() as pending:
@@ -312,26 +327,26 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C end what this block does, and not the program.
+    """Let the block handle Ctrl-C itself, without ending the program.
 
     Yields:
-        A function that returns whether it came.
+        A function that returns whether Ctrl-C was pressed.
     """
     with _noting_interrupts() as came:
         yield lambda: bool(came)
         if came:
-            time.sleep(0.2)  # the process outside passes the same Ctrl-C on once more
+            time.sleep(0.2)  # the parent process passes the same Ctrl-C on a second time
 
 
 class Keeper:
-    """A second process that leaves out notes, and holds back what is said in a `quiet` block.
+    """A second process that filters stderr: it drops notes, and holds what a `quiet` block writes.
 
     Attributes:
-        pipe: a descriptor that leads to it.
+        pipe: the descriptor to write to.
     """
 
     def __init__(self) -> None:
-        """Start the process, which writes to what is stderr now."""
+        """Start the process, which writes to the current stderr."""
         sys.stderr.flush()
         self._stderr = os.dup(2)
         self._process = subprocess.Popen([sys.executable, "-ISc", KEEPER], stdin=subprocess.PIPE)
@@ -341,39 +356,39 @@ class Keeper:
         atexit.register(self._end)
 
     def tell(self, word: str) -> None:
-        """Say what is to happen with the lines that follow: "hold" or "forget"."""
+        """Send "hold" to hold the lines that follow, or "forget" to drop the held ones."""
         os.write(self.pipe, f"\0{word}\n".encode())
 
     def _end(self) -> None:
-        """Wait until all that was said is shown."""
+        """Wait until all lines are shown."""
         sys.stderr.flush()
         os.dup2(self._stderr, 2)
         with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
             assert self._process.stdin
             self._process.stdin.close()
-            self._process.wait(5)  # a process that this one has left behind may hold the pipe
+            self._process.wait(5)  # not longer: a child left behind may keep the pipe open
 
 
 @functools.cache
 def _keeper() -> Keeper:
-    """Return this process's `Keeper`; it has one, as it has one descriptor 2."""
+    """Return this process's only `Keeper`, because it has only one descriptor 2."""
     return Keeper()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to stderr and forget it when the block has ended.
+    """Hide what the block writes to stderr, unless the process dies in it.
 
-    Use it where C++ code ignores log levels, or prints whole graphs, and exceptions carry what goes
-    wrong. If instead the process dies in the block, its last words reach the user: they went to a
-    second process, which shows them then.
+    Use it where C++ code ignores log levels or prints whole graphs, and exceptions report what goes
+    wrong. The output goes to a second process. If this process dies in the block, the second one
+    shows the last lines.
     """
     sys.stderr.flush()
     keeper, before = _keeper(), os.dup(2)
     os.dup2(keeper.pipe, 2)
     keeper.tell("hold")
     try:
-        with contextlib.redirect_stderr(sys.__stderr__):  # a notebook's leads past descriptor 2
+        with contextlib.redirect_stderr(sys.__stderr__):  # a notebook's bypasses descriptor 2
             yield
     finally:
         keeper.tell("forget")
@@ -383,18 +398,21 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_start() -> Iterator[None]:
-    """Import TensorFlow and Keras in this block: without start-up notes, Keras on TensorFlow."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # goes before Keras's settings file
+    """Hide the start-up notes of TensorFlow and Keras, which the block imports.
+
+    Keras runs on the TensorFlow backend. The versions are printed at the end.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides Keras's settings file
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors, no information or warnings
-    gc.disable()  # hundreds of modules are imported to stay: looking for garbage takes 0.5 s
+    gc.disable()  # hundreds of modules are imported and kept: collecting garbage would take 0.5 s
     with doing("starting TensorFlow"), quiet():
         yield
         import tensorflow as tf
 
-        tf.config.list_physical_devices()  # looks for GPUs, which has its own notes
+        tf.config.list_physical_devices()  # looks for GPUs now, because that prints notes too
     gc.freeze()
     gc.enable()
     tf.get_logger().setLevel("ERROR")
-    # The converter uses what TensorFlow calls deprecated.
+    # TensorFlow's own converter uses the deprecated interpreter.
     warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
     print(f"TensorFlow {tf.__version__}, Keras {tf.keras.__version__}")

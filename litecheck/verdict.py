@@ -1,11 +1,12 @@
-"""Are these outputs the same as those, within a tolerance for each number?
+"""Are two lists of outputs the same, within a tolerance for each number?
 
-A number may differ by twice what coarse rounding changed in it or in its neighbours, and by four
-units in its last place. Whole numbers, truth values and texts must be what the original returned,
-once or with coarse rounding.
+The tolerances come from coarse rounding, which the module `rounding` applies to each operation of
+the original model. A number may differ by twice what that changed in it or in its neighbors, plus
+four units in its last place. Whole numbers, truth values and text are exact: they must equal what
+the original returned, either normally or with coarse rounding.
 
-Outputs are lists with a dict for each run from their names to arrays. A complex number counts as
-two real ones.
+In this module, outputs are a list with one dict per run, from output names to arrays. The index of
+a run is its place in that list. A complex number counts as two real ones.
 """
 
 import math
@@ -16,47 +17,49 @@ from typing import NamedTuple
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]  # by the names of outputs
-LAST_PLACES = 4  # units in the last place, by which runtimes may always differ
-TINY = 2.0**-120  # smaller differences are none: some processors take such numbers for 0
-LENT = 4  # times its own change, which chance has made small: what neighbours lend any number
-UNCLEAR = 0.01  # of a number's own spread: where rounding changes more, it cannot be judged
-TOO_MANY = 0.05  # of an output's numbers: where more are unclear, none is judged
-HARDLY = 1e-4  # of its size: a number that varies less hardly varies
-MIXED = 100  # times the other: two such ranges leave few of 256 steps to the narrow one
-VAGUE = 0.5  # of its range: with such an error the middle would be right everywhere
+LAST_PLACES = 4  # runtimes may always differ by this many units in the last place
+TINY = 2.0**-120  # smaller differences do not count: some processors round such numbers to 0
+LENT = 4  # a neighbor's change counts at least up to this multiple of the number's own change
+UNCLEAR = 0.01  # a number is unclear if rounding changes it by more than this part of its spread
+TOO_MANY = 0.05  # an output is not judged if more than this part of its numbers is unclear
+HARDLY = 1e-4  # a number hardly varies if its spread is a smaller part of its size
+MIXED = 100  # if one range is this many times another, the narrow one gets few of 256 steps
+VAGUE = 0.5  # with an error of this part of the range, the middle of the range would always pass
 LARGEST = float(np.finfo(np.float32).max)  # the converter stores an infinite constant as this
 
 
 class Moved(NamedTuple):
-    """What coarse rounding changed in an output of a run.
+    """What coarse rounding changed in one output of a run.
 
     Attributes:
-        clean: the output without it.
-        change: the largest change of each number: float64 of the shape of `_as_float64`.
-        doubtful: which numbers came out as NaN or not at all, of the same shape.
-        answers: what it returned in each trial where outputs are exact: arrays of its shape.
+        clean: the output without coarse rounding.
+        change: the largest change of each number over all trials, float64 in the shape of
+            `_as_float64`.
+        doubtful: bool in the same shape: which numbers were NaN in a trial, or missing because the
+            shape differed.
+        trials: the output in each trial if it is exact, otherwise [].
     """
 
     clean: np.ndarray
     change: np.ndarray
     doubtful: np.ndarray
-    answers: list[np.ndarray]
+    trials: list[np.ndarray]
 
 
 class Expected(NamedTuple):
-    """The outputs of the original, and how far others may be from them.
+    """The original model's outputs, and how far other outputs may be from them.
 
     Attributes:
-        outputs: the original's outputs.
-        tolerances: for each run a dict from outputs to how far each number may be off: float32 of
-            the shape of `_as_float64`, 0 where outputs are exact.
-        others: for each run a dict from outputs that are exact to what they may be as well.
-        ranges: a dict from outputs to the ranges of their numbers: float64, of the shape that all
-            runs have in common at its end.
-        unclear: a dict from outputs to how many numbers cannot be judged, and of how many.
-        steady: the outputs that hardly vary over the samples.
-        path: whose outputs they are.
-        ids: the numbers of the samples of each run: a list of lists.
+        outputs: the original model's outputs.
+        tolerances: for each run a dict from output names to the tolerance of each number, float32
+            in the shape of `_as_float64`. It is 0 for exact outputs.
+        others: for each run a dict from the names of exact outputs to arrays that are right, too.
+        ranges: a dict from output names to the ranges of their numbers, float64. The shape is the
+            part at the end that the shapes of all runs have in common.
+        unclear: a dict from output names to how many numbers are unclear, and how many there are.
+        steady: the names of the outputs that hardly vary over the samples.
+        path: the path of the original model.
+        ids: for each run a list with the indices of its samples.
     """
 
     outputs: list[Arrays]
@@ -69,10 +72,10 @@ class Expected(NamedTuple):
     ids: list[list[int]]
 
     def doubts(self) -> list[str]:
-        """Return why files cannot be judged, in sentences; none if they can."""
+        """Return sentences that say why files cannot be judged, or [] if they can."""
         reasons = [
-            f"{name} cannot be judged: it hardly varies over these samples; give others, for which"
-            " it does"
+            f"{name} cannot be judged: it hardly varies over these samples. Give samples over which"
+            " it varies more"
             for name in self.steady
         ]
         for name, (count, total) in self.unclear.items():
@@ -81,15 +84,15 @@ class Expected(NamedTuple):
         return reasons
 
     def reservations(self) -> list[str]:
-        """Return what is unclear where files can be judged, in sentences."""
+        """Return sentences that say which outputs have unclear numbers."""
         return [
             f"{name}: {self._unclear(name)}" for name, (count, _) in self.unclear.items() if count
         ]
 
     def mixtures(self) -> list[str]:
-        """Return which outputs hold numbers of very different ranges, in sentences."""
+        """Return sentences that say which outputs have numbers of very different ranges."""
         return [
-            f"output {name} mixes ranges of {high:.3g} and {low:.3g}: make them two"
+            f"output {name} mixes ranges of {high:.3g} and {low:.3g}: split it into two outputs"
             for name, ranges in self.ranges.items()
             for low, high in [(ranges.min(initial=np.inf), ranges.max(initial=0.0))]
             if high > MIXED * low
@@ -105,10 +108,10 @@ class Same(NamedTuple):
 
     Attributes:
         error: the largest absolute error.
-        of_range: the largest error as a part of its number's range.
-        difference: what is different beyond the tolerances, in words, or "".
-        broken: the same where there are no numbers to compare: an output of another shape or kind,
-            NaN, or infinity where a number is expected.
+        of_range: the largest error divided by its number's range.
+        difference: a sentence about the worst difference beyond the tolerances, or "".
+        broken: a sentence if numbers cannot be compared at all, or "". Then an output has another
+            shape or kind, or is NaN or infinite where a number is expected.
     """
 
     error: float
@@ -122,7 +125,7 @@ def moved(clean: np.ndarray, trials: Sequence[np.ndarray]) -> Moved:
 
     Args:
         clean: the output without coarse rounding.
-        trials: what it was with it.
+        trials: the output with coarse rounding, in each trial.
     """
     alike = [trial for trial in trials if trial.shape == clean.shape]
     shape = _as_float64(clean).shape
@@ -135,22 +138,23 @@ def moved(clean: np.ndarray, trials: Sequence[np.ndarray]) -> Moved:
 
 
 def again(one: Mapping[str, Moved], two: Mapping[str, Moved]) -> dict[str, Moved]:
-    """Return what was moved in a run, from some trials and from others."""
+    """Return what coarse rounding changed in a run, from two groups of trials together."""
     return {
         name: Moved(
             first.clean,
             np.maximum(first.change, two[name].change),
             first.doubtful | two[name].doubtful,
-            [*first.answers, *two[name].answers],
+            [*first.trials, *two[name].trials],
         )
         for name, first in one.items()
     }
 
 
 def beyond(given: Sequence[Arrays], reference: Expected) -> dict[int, float]:
-    """Return by how much runs are beyond the tolerances, by their numbers, the worst first.
+    """Return how far each run is beyond the tolerances, by the run's index, the worst first.
 
-    It is the largest distance as a multiple of its tolerance, or infinity.
+    The value is the largest distance divided by its tolerance. It is infinity if an output is
+    missing or cannot be compared. Runs within the tolerances are left out.
     """
     found: dict[int, float] = {}
     for index, run in enumerate(given):
@@ -167,7 +171,7 @@ def beyond(given: Sequence[Arrays], reference: Expected) -> dict[int, float]:
 
 
 def _last_places(values: np.ndarray) -> np.ndarray:
-    """Return four units in the last place of values, float64 of the shape of `_as_float64`."""
+    """Return four units in the last place of each value, float64 in the shape of `_as_float64`."""
     true = _as_float64(values)
     if is_exact(values):
         return np.zeros(true.shape)
@@ -185,19 +189,19 @@ def expected(
 
     The tolerance of number i is
 
-        2 · max(c_i, least over the axes of the median of c_j) + 4 units in its last place + 2^-120
+        2 · max(c_i, min over the axes of the median of c_j) + 4 units in its last place + 2^-120
 
-    where c is the largest change of a number, and j runs over the line through i along an axis,
-    samples stacked in front; small numbers beside large ones get less, see `_with_neighbours`. In a
-    run that was not measured it is the largest at the same place. A number is unclear if its
-    tolerance is above 1% of its own spread over the samples, or of its size where it has none; an
-    exact one, if it came out otherwise.
+    Here c is the largest change of a number, and j runs over the line through i along an axis, with
+    the samples stacked along the first axis. Small numbers beside large ones get less, see
+    `_with_neighbors`. A run that was not measured gets the largest tolerance at the same place. A
+    number is unclear if its tolerance is above 1% of its spread over the samples, or of its size if
+    it does not vary. An exact number is unclear if coarse rounding changed it.
 
     Args:
-        outputs: the original's outputs.
-        changes: by the numbers of the runs that were measured, what was `moved` by name.
-        path: whose outputs they are.
-        ids: the numbers of the samples of each run.
+        outputs: the original model's outputs.
+        changes: for each measured run, by its index, a dict from output names to what was `Moved`.
+        path: the path of the original model.
+        ids: the indices of each run's samples.
     """
     every: list[int] = list(range(len(outputs)))
     tolerances: list[dict[str, np.ndarray]] = [{} for _ in every]
@@ -218,7 +222,7 @@ def expected(
                 tolerances[index][name] = np.zeros(values[index].shape, np.float32)
             for index, run in seen.items():
                 true, doubtful = values[index], run.doubtful
-                others[index][name] = [x for x in run.answers if (x != true).any()]
+                others[index][name] = [x for x in run.trials if (x != true).any()]
                 for other in others[index][name]:
                     doubtful = doubtful | (other != true)
                 count, total = count + int(doubtful.sum()), total + doubtful.size
@@ -230,14 +234,14 @@ def expected(
             spread, size = _spread(*_ends([stacked[index] for index in group]))
             sizes.append((spread, size))
             scale = np.where(spread > 0, spread, size)
-            if np.iscomplexobj(first):  # both parts round relative to the magnitude
+            if np.iscomplexobj(first):  # the rounding of both parts depends on the magnitude
                 halves = np.split(scale, 2, axis=-1)
                 scale = np.concatenate([np.maximum(*halves)] * 2, axis=-1)
             for index in group:
                 last = _last_places(values[index])
                 reach = last + reaches[index].reshape(last.shape)
                 if index in seen and not _within(seen[index].clean, values[index], reach):
-                    reach = last  # what was measured is another function
+                    reach = last  # another function was measured, so its changes do not count
                 tolerances[index][name] = _float32_above(reach)
                 own = reach if index in seen else last
                 wide = _stacked(own, ids[index]) > np.maximum(UNCLEAR * scale, 2 * TINY)
@@ -251,17 +255,17 @@ def expected(
 
 
 def _within(given: np.ndarray, true: np.ndarray, reach: np.ndarray) -> bool:
-    """Return whether an output is the true one within tolerances."""
+    """Return whether an output equals the expected one within the tolerances."""
     return given.shape == true.shape and bool((distance_of(given, true) <= reach).all())
 
 
 def _stacked(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Return an array of the output of a run with an axis of samples in front."""
+    """Return an output of a run with the samples on the first axis, which is added if missing."""
     return array if array.shape[:1] == (len(ids),) else array[None]
 
 
 def _alike(stacked: Sequence[np.ndarray]) -> list[list[int]]:
-    """Return the numbers of the arrays that have one shape but for the first axis, in groups."""
+    """Return groups of indices of the arrays whose shapes are equal apart from the first axis."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, array in enumerate(stacked):
         groups.setdefault(array.shape[1:], []).append(index)
@@ -269,11 +273,11 @@ def _alike(stacked: Sequence[np.ndarray]) -> list[list[int]]:
 
 
 def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """Return what coarse rounding explains of each number of an output, twice what it changed.
+    """Return how far rounding may move each number of an output: twice what coarse rounding did.
 
     Args:
-        stacked: the outputs of all runs.
-        changes: by the numbers of runs, how far each number was moved.
+        stacked: the output in all runs, samples on the first axis.
+        changes: for each measured run, by its index, how far each number was moved.
     """
     largest = 2 * max((change.max(initial=0.0) for change in changes.values()), default=0.0)
     reaches = [np.full(array.shape, largest) for array in stacked]
@@ -283,7 +287,7 @@ def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -
             continue
         numbers = np.concatenate([stacked[index] for index in measured])
         found = np.concatenate([changes[index] for index in measured])
-        found = 2 * _with_neighbours(found, numbers)
+        found = 2 * _with_neighbors(found, numbers)
         ends = np.cumsum([len(changes[index]) for index in measured])
         for index in group:
             reaches[index][...] = found.max(axis=0, initial=0.0)
@@ -292,15 +296,17 @@ def _reaches(stacked: Sequence[np.ndarray], changes: Mapping[int, np.ndarray]) -
     return reaches
 
 
-def _with_neighbours(changes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return changes that are at least what neighbours lend: the median of one of the lines.
+def _with_neighbors(changes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return changes, raised where the neighbors on a line through a number changed more.
 
-    Neighbours lend in proportion to their size, or up to `LENT` times the own change: a small
-    number does not round as large ones beside it do.
+    The change of a number may be small by chance, so it is raised to the median of its line, along
+    the axis where that adds least. A small number does not round as much as large ones beside it.
+    So it is raised only in proportion to its size, or up to `LENT` times its own change if that is
+    more.
 
     Args:
-        changes: how far each number was moved, at least one axis.
-        numbers: these, of the same shape.
+        changes: how far each number was moved, with at least one axis.
+        numbers: the numbers, in the same shape.
     """
     axes = [axis for axis, size in enumerate(changes.shape) if size > 1]
     if not axes or not changes.size:
@@ -316,9 +322,10 @@ def _with_neighbours(changes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def _ends(stacked: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest of each number over the samples of arrays of one shape.
+    """Return the minimum and the maximum of each number over all samples of some arrays.
 
-    Numbers that are not finite do not count; without another one it is infinity, and -infinity.
+    Numbers that are not finite do not count. If none is finite, the results are infinity and
+    -infinity.
     """
     low, high = (
         reduce.reduce(
@@ -330,29 +337,31 @@ def _ends(stacked: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far numbers range, and their largest magnitude, from what `_ends` returns."""
+    """Return the spread of numbers and their largest magnitude, from the results of `_ends`."""
     full = high >= low
     low, high = np.where(full, low, 0.0), np.where(full, high, 0.0)
     return high - low, np.maximum(np.abs(low), np.abs(high))
 
 
 def _hardly_vary(sizes: Iterable[tuple[np.ndarray, np.ndarray]]) -> bool:
-    """Return whether the numbers of an output that vary at all do so by little of their size.
+    """Return whether an output varies, but each of its numbers only by a tiny part of its size.
 
     Args:
-        sizes: their spread and size, see `_spread`.
+        sizes: the spread and the size of the numbers, see `_spread`.
     """
     shares = np.concatenate([spread[spread > 0] / size[spread > 0] for spread, size in sizes])
     return bool(shares.size and shares.max() < HARDLY)
 
 
 def _ranges(stacked: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the ranges of the numbers of an output: that of the narrowest slice of each.
+    """Return the range of each number of an output.
 
-    A slice is what has one index on an axis, over all samples. One without a range has its size.
+    A slice is all numbers with the same index on one axis, over all samples. The range of a number
+    is that of the narrowest slice that it belongs to. The range of a slice that does not vary is
+    its largest magnitude. A number with only zeros in its slices has the range 1.
 
     Returns:
-        Float64, of the shape that all runs have in common at its end.
+        float64. The shape is the part at the end that the shapes of all runs have in common.
     """
     shape = os.path.commonprefix([array.shape[:0:-1] for array in stacked])[::-1]
     rows = [x.reshape(math.prod(x.shape[: x.ndim - len(shape)]), *shape) for x in stacked]
@@ -370,11 +379,11 @@ def _ranges(stacked: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def ranges_of(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    """Return the ranges of the numbers of each output of some runs, see `_ranges`.
+    """Return the ranges of the numbers of each output, a dict by name; see `_ranges`.
 
     Args:
-        outputs: those of each run.
-        ids: the numbers of the samples of each run.
+        outputs: the outputs of each run.
+        ids: the indices of each run's samples.
     """
     return {
         name: _ranges(
@@ -385,11 +394,16 @@ def ranges_of(outputs: Sequence[Arrays], ids: Sequence[Sequence[int]]) -> dict[s
 
 
 def apart(sides: Sequence[Arrays], count: int) -> list[tuple[dict[str, np.ndarray], ...]]:
-    """Return a run of several samples as one of each, or as one of all if arrays have others.
+    """Split a run of several samples into runs of one sample each.
+
+    The run stays whole if the first axis of an array does not have one index per sample.
 
     Args:
-        sides: dicts of arrays, such as inputs and outputs.
-        count: how many samples there are.
+        sides: dicts of arrays, such as the inputs and the outputs of the run.
+        count: how many samples the run has.
+
+    Returns:
+        For each new run a tuple with a dict of arrays for each side.
     """
     if any(array.shape[:1] != (count,) for side in sides for array in side.values()):
         return [tuple(map(dict, sides))]
@@ -400,12 +414,12 @@ def apart(sides: Sequence[Arrays], count: int) -> list[tuple[dict[str, np.ndarra
 
 
 def mean_error(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) -> float:
-    """Return by how much outputs differ, the mean of all numbers, as a part of their ranges.
+    """Return the mean error of all numbers, each divided by its range.
 
     Args:
-        given: outputs of the first runs, or of all.
-        true: the expected ones.
-        ranges: a dict from outputs to the ranges of their numbers.
+        given: the outputs of all runs, or of only the first runs.
+        true: the expected outputs.
+        ranges: a dict from output names to the ranges of their numbers.
     """
     errors = [
         np.mean(distance_of(run[name], right[name]) / ranges[name])
@@ -416,13 +430,13 @@ def mean_error(given: Sequence[Arrays], true: Sequence[Arrays], ranges: Arrays) 
 
 
 def _float32_above(values: np.ndarray) -> np.ndarray:
-    """Return float32 numbers that are not below given ones."""
+    """Return the values as float32, rounded up."""
     with np.errstate(over="ignore"):
         return np.nextafter(values.astype(np.float32), np.float32(np.inf))
 
 
 def compare(given: Sequence[Arrays], reference: Expected) -> Same:
-    """Return the `Same` of given outputs, of the first runs or of all, and the `Expected` ones."""
+    """Compare the outputs of all runs, or of only the first runs, with the expected outputs."""
     for name in reference.outputs[0]:
         for index, (run, true) in enumerate(zip(given, reference.outputs, strict=False)):
             reason = ""
@@ -452,20 +466,21 @@ def device_tolerances(
 ) -> list[dict[str, np.ndarray]]:
     """Return how far a device's outputs may be from the expected ones.
 
-    That is the tolerance, for integers two steps of their scale if those are more, and what the
-    file itself erred where it was converted. Devices compute with the same quantized weights in
-    different ways, with errors of that size at other places: so in each component it is four times
-    the worst error over all samples, as a part of the range; where that is small by chance, four
-    times that of the middle component; and nowhere more than the worst of all.
+    This is a sum of two parts. The first is the tolerance, or for integers two steps of their scale
+    if that is more. The second comes from the error that the file itself had where it was
+    converted. Devices compute with the same quantized weights in different ways, so they have
+    errors of that size at other places. For each component it is four times the worst error over
+    all samples, divided by the range. If that is small by chance, it is four times the error of the
+    median component. It is never more than the worst error of all components.
 
     Args:
-        given: a file's outputs where it was converted, of the first runs or of all.
-        reference: the expected ones.
-        scales: a dict from outputs to the scale of their integers, 0 for others.
-        runs: the numbers of the runs for which they are wanted.
+        given: the file's outputs where it was converted, in all runs or in only the first runs.
+        reference: the expected outputs.
+        scales: a dict from output names to the scale of their integers, or 0 for other outputs.
+        runs: the indices of the runs to return tolerances for.
 
     Returns:
-        A list with a dict for each run from outputs to float32 arrays of the shape of a tolerance.
+        For each of these runs a dict from output names to tolerances, float32.
     """
     found: list[dict[str, np.ndarray]] = [{} for _ in runs]
     for name, scale in scales.items():
@@ -494,16 +509,15 @@ def device_tolerances(
 
 
 class Agreement(NamedTuple):
-    """How a device's outputs agree with a record.
+    """How well a device's outputs agree with a record.
 
     Attributes:
-        agreeing: how many runs agree, in all components.
+        agreeing: how many runs agree in all components.
         of: how many runs there are.
-        of_range: the largest difference from the expected outputs as a part of its component's
-            range.
-        worst: the worst run that does not agree, in words, or "".
-        lost: whether NaN or infinity came where a number is expected, or an output of another shape
-            or kind.
+        of_range: the largest difference from the expected outputs, divided by the number's range.
+        worst: a text about the worst number that does not agree, or "".
+        lost: whether an output has another shape or kind, or is NaN or infinite where a number is
+            expected.
     """
 
     agreeing: int
@@ -520,14 +534,14 @@ def agreement(
     others: Sequence[Mapping[str, Sequence[np.ndarray]]],
     ranges: Arrays,
 ) -> Agreement:
-    """Return how a device's outputs agree with the expected ones of a record.
+    """Compare a device's outputs with the expected outputs of a record.
 
     Args:
         given: the device's outputs.
-        outputs: the expected ones.
-        tolerances: how far a device's may be from them, see `device_tolerances`.
-        others: for each run a dict from outputs that are exact to what they may be as well.
-        ranges: a dict from outputs to the ranges of their numbers.
+        outputs: the expected outputs.
+        tolerances: how far the device's outputs may be from them, see `device_tolerances`.
+        others: for each run a dict from the names of exact outputs to arrays that are right, too.
+        ranges: a dict from output names to the ranges of their numbers.
     """
     count, of_range, worst, excess = 0, 0.0, "", -1.0
     runs = zip(given, outputs, tolerances, others, strict=True)
@@ -558,12 +572,12 @@ def agreement(
 
 
 def allowed(true: np.ndarray, tolerance: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """Return the tolerances of a record for an output, as far as a device may use them.
+    """Return the tolerances of a record for an output, limited to half of its largest range.
 
-    They are at most half of the output's largest range: beyond that nothing would be compared.
+    With larger tolerances the comparison would say nothing.
 
     Returns:
-        An array of the shape of `_as_float64`.
+        float64 in the shape of `_as_float64`.
     """
     values = _as_float64(true)
     most = np.where(np.isfinite(values), VAGUE * ranges.max(initial=0.0), np.inf)
@@ -571,14 +585,16 @@ def allowed(true: np.ndarray, tolerance: np.ndarray, ranges: np.ndarray) -> np.n
 
 
 class Compared(NamedTuple):
-    """How a run's output compares with the expected one: arrays of the shape of `_as_float64`.
+    """How one output of a run compares with the expected output.
+
+    All arrays have the shape of `_as_float64`.
 
     Attributes:
         distance: how far each number is from the expected one.
-        shares: the same as parts of the ranges.
-        lost: which are NaN or infinite where a number is expected.
-        beyond: which are lost, or further than their tolerances.
-        excess: the shares of those beyond, infinite for those lost, and -1 for all others.
+        shares: the distances divided by the ranges.
+        lost: which numbers are NaN or infinite where a finite number is expected.
+        beyond: which numbers are lost, or further away than their tolerances.
+        excess: infinity for lost numbers, the share for others beyond, and -1 for the rest.
     """
 
     distance: np.ndarray
@@ -599,9 +615,9 @@ def _compared(
     ranges: np.ndarray,
     others: Sequence[np.ndarray],
 ) -> Compared:
-    """Return the `Compared` of an output that was given and the expected one, of the same shape.
+    """Compare an output with the expected output of the same shape.
 
-    Exact numbers that equal one of the others at their place have no distance.
+    Exact numbers have distance 0 also if they equal a number at the same place in `others`.
     """
     distance = _distance(given, true, others)
     shares = distance / ranges
@@ -612,7 +628,7 @@ def _compared(
 
 
 def _distance(given: np.ndarray, true: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the `distance_of` given values, 0 where they equal one of others."""
+    """Return `distance_of`, with 0 where a value also equals the one in an array of `others`."""
     distance = distance_of(given, true)
     for other in others:
         distance = np.where(given == other, 0.0, distance)
@@ -620,33 +636,38 @@ def _distance(given: np.ndarray, true: np.ndarray, others: Sequence[np.ndarray])
 
 
 def _element(where: tuple[int, ...], values: np.ndarray) -> tuple[int, ...]:
-    """Return the index among values of a number at an index of `_as_float64`."""
+    """Return the index in `values` of the number that has the index `where` in `_as_float64`."""
     if not np.iscomplexobj(values):
         return where
     return (*where[:-1], where[-1] % values.shape[-1]) if values.ndim else ()
 
 
 class Worst:
-    """The worst element of an output over all runs, and how many are beyond their tolerances."""
+    """The worst number of one output over all runs, and how many are beyond their tolerances."""
 
     def __init__(self, reference: Expected, name: str) -> None:
-        """Take the `Expected` outputs and the name of one."""
+        """Take the `Expected` outputs, and the name of the output to compare."""
         self.reference, self.name = reference, name
         self.error, self.of_range, self.beyond, self.seen = 0.0, 0.0, 0, 0
-        self.known: set[int] = set()  # samples
-        self.lost: set[int] = set()  # samples that are NaN or infinite where a number is expected
+        self.known: set[int] = set()  # samples that were compared
+        self.lost: set[int] = set()  # samples with NaN or infinity where a number is expected
         self.excess = -1.0
         self.place: tuple[int, tuple[int, ...], float] | None = None  # run, index, tolerance
         self.value = np.zeros(())
 
     def sample(self, run: int, index: int) -> int:
-        """Return the number of the sample at an index of the first axis of a run's output."""
+        """Return the index of the sample at an index on the first axis of a run's output."""
         ids = self.reference.ids[run]
         several = self.reference.outputs[run][self.name].shape[:1] == (len(ids),)
         return ids[index if several else 0]
 
     def see(self, run: int, given: np.ndarray) -> None:
-        """Take the output of a run, from its number."""
+        """Compare the output of a run, and keep it if it is the worst so far.
+
+        Args:
+            run: the index of the run.
+            given: the output.
+        """
         true = self.reference.outputs[run][self.name]
         tolerance = self.reference.tolerances[run][self.name]
         if not true.size:
@@ -657,7 +678,7 @@ class Worst:
         self.of_range = max(self.of_range, float(seen.shares.max()))
         rows = np.nonzero(np.atleast_1d(seen.lost))[0].tolist()
         self.lost |= {self.sample(run, row) for row in rows}
-        again = self.known.issuperset(self.reference.ids[run])  # samples of another run
+        again = self.known.issuperset(self.reference.ids[run])  # other runs had these samples
         if not again or (seen.beyond.any() and not self.beyond):
             self.seen += seen.distance.size
             self.beyond += int(seen.beyond.sum())
@@ -668,7 +689,7 @@ class Worst:
             self.place, self.value = (run, where, reach), given
 
     def difference(self) -> str:
-        """Return what is beyond the tolerances in a sentence, or ""."""
+        """Return a sentence about the worst number beyond its tolerance, or ""."""
         if not self.beyond or not self.place:
             return ""
         run, index, reach = self.place
@@ -688,18 +709,18 @@ class Worst:
 
 
 def is_exact(values: np.ndarray) -> bool:
-    """Return whether values are integers, truth values or texts, which rounding does not touch."""
+    """Return whether values are integers, truth values or text, which are compared exactly."""
     return values.dtype.kind not in "fc"
 
 
 def _kind(values: np.ndarray) -> str:
-    """Return the kind of an array's numbers in a word: whole ones by their dtype."""
+    """Return the kind of an array in a word: "real", "complex", "bool", "text" or an int dtype."""
     kinds = {"f": "real", "c": "complex", "b": "bool", "i": "", "u": ""}
     return kinds.get(values.dtype.kind, "text") or values.dtype.name
 
 
 def _unlike(given: np.ndarray, true: np.ndarray) -> str:
-    """Return why an output cannot be compared with the expected one, or ""."""
+    """Return why an output cannot be compared with the expected output, or ""."""
     if _kind(given) != _kind(true):
         return f"is {_kind(given)}, not {_kind(true)}"
     if given.shape != true.shape:
@@ -708,7 +729,11 @@ def _unlike(given: np.ndarray, true: np.ndarray) -> str:
 
 
 def _as_float64(values: np.ndarray) -> np.ndarray:
-    """Return values as float64, complex ones as two, the largest as infinity, and texts as 0."""
+    """Return values as float64.
+
+    A complex array doubles its last axis: real parts, then imaginary parts. A number as large as
+    the largest float32 becomes infinity. Text becomes 0.
+    """
     if _kind(values) == "text":
         return np.zeros(values.shape)
     if np.iscomplexobj(values):
@@ -719,24 +744,25 @@ def _as_float64(values: np.ndarray) -> np.ndarray:
 
 
 def shape_of(values: np.ndarray) -> tuple[int, ...]:
-    """Return the shape in which an output's numbers are compared: complex ones count twice."""
+    """Return the shape in which an output's numbers are compared, see `_as_float64`."""
     return _as_float64(values).shape
 
 
 def _splits(arrays: Sequence[np.ndarray]) -> bool:
-    """Return whether the last axis of an output's arrays tells its components apart."""
+    """Return whether an output's arrays have components, on a last axis of one size."""
     return min(array.ndim for array in arrays) >= 2 and len({a.shape[-1] for a in arrays}) == 1
 
 
 def _largest(values: np.ndarray, split: bool) -> np.ndarray:
-    """Return the largest of an array's numbers for each component, or of all."""
+    """Return the maximum of an array, or if `split` is true of each component."""
     return values.max(axis=tuple(range(values.ndim - 1)) if split else None, initial=0.0)
 
 
 def distance_of(given: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return how far given values are from the true ones, float64 of their shape as `_as_float64`.
+    """Return how far given values are from the expected ones, float64 as in `_as_float64`.
 
-    It is 0 for equal infinities, and infinite where one of the two is NaN or infinite.
+    The distance is 0 between equal infinities, and otherwise infinite if one of the two is NaN or
+    infinite. Between exact values that differ it is at least 1.
     """
     if given.shape != true.shape:
         return np.full_like(_as_float64(true), np.inf)

@@ -373,7 +373,7 @@ def test_labels_of_another_shape_are_refused(labels, outputs, expected, given):
 def test_labels_of_no_output_are_refused():
     with pytest.raises(script.Failure) as failure:
         accuracy.tasks({"z": TRUTH}, {"x": SCORES, "y": LOGITS}, "net.test.npz")
-    message = "net.test.npz has labels of 'z': expected names of outputs (x, y)"
+    message = "net.test.npz has labels of 'z', which is not an output (x, y)"
     assert str(failure.value) == message
 
 
@@ -498,7 +498,10 @@ def test_the_originals_threshold_is_the_devices(warm, tmp_path):
         ({"inputs": np.ones((5, 6)), "labels": np.full(5, np.nan)}, "NaN"),
         ({"inputs": np.ones((5, 6)), "labels": np.zeros((5, 3))}, "shape"),
         ({"inputs": np.ones((5, 6))}, "lacks an array named 'output_0'"),
-        ({"inputs": np.ones((5, 6)), "labels": np.zeros(5), "more": np.zeros(5)}, "'more' is no"),
+        (
+            {"inputs": np.ones((5, 6)), "labels": np.zeros(5), "more": np.zeros(5)},
+            "'more' is neither an input nor an output",
+        ),
         ({"inputs": np.ones((1, 6)), "labels": np.array(3)}, "not a single number"),
         ({"labels": np.ones(5)}, "lacks an array named"),
         ({"inputs": np.ones((5, 7)), "labels": np.zeros(5)}, "(5, 7)"),

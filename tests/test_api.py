@@ -403,7 +403,7 @@ def test_run_takes_real_numbers_for_integers(files):
         ("varies", "none.npy", "none.npy is missing"),
         ("three", [[1.0, 2.0]] * 2, "there are too few samples for one run"),
         ("three", [[1.0, 2.0]] * 7, "the last 1 samples are too few for one more run of "),
-        ("both", {"a": [1.0, 2.0], "b": [0.5, 1]}, "0.5 is no int32"),
+        ("both", {"a": [1.0, 2.0], "b": [0.5, 1]}, "int32 cannot hold 0.5"),
         ("words", [0, 7], "out of bounds"),
     ],
 )

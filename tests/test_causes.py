@@ -386,4 +386,4 @@ def test_a_text_among_arrays(warm, here):
     with zipfile.ZipFile("line.test.npz", "a") as file:
         file.writestr("notes.txt", "a text")
     process = warm("convert", "line.keras", cwd=here)
-    assert_clear_error(process, "line.test.npz does not fit", "'notes.txt' in it is no array")
+    assert_clear_error(process, "line.test.npz does not fit", "'notes.txt' in it is not an array")

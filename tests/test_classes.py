@@ -63,10 +63,10 @@ def test_names_of_a_file_or_of_folders(tmp_path, capsys):
         assert classes.known(name, [2, 3], str(folder)).names == expected
     assert not capsys.readouterr().out
     assert classes.known(name, [5], None).names == []
-    words = "net.labels.txt is left out: it has 3 names, and no output as many numbers"
+    words = "net.labels.txt is left out: it has 3 names, but no output has as many numbers"
     assert words in capsys.readouterr().out
     (tmp_path / "net.labels.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(script.Failure, match=r"net\.labels\.txt is no text: save it as UTF-8"):
+    with pytest.raises(script.Failure, match=r"net\.labels\.txt is not text: save it as UTF-8"):
         classes.known(name, [2], None)
 
 
@@ -75,14 +75,14 @@ def test_folders_of_classes(tmp_path, capsys):
     shutil.copy(folder / "red/0.png", folder / "0.png")
     paths, labels = classes.of_folders(str(folder), names(), 3)
     assert [path.split("/")[-2] for path in paths] == [NAMES[label] for label in labels]
-    assert "left out what is in no class's folder: 1 of" in capsys.readouterr().out
+    assert "left out images in no class's folder: 1 of" in capsys.readouterr().out
     reverse = names(*reversed(NAMES))
     assert classes.of_folders(str(folder), reverse, 3)[1].tolist() == (2 - labels).tolist()
     with pytest.raises(
-        ValueError, match=r"3 subfolders, but the model 4 classes: .*net\.labels\.txt"
+        ValueError, match=r"3 subfolders, but the model has 4 classes: .*net\.labels\.txt"
     ):
         classes.of_folders(str(folder), names(), 4)
-    with pytest.raises(ValueError, match="'blue' is none of the classes"):
+    with pytest.raises(ValueError, match="'blue' is not one of the classes"):
         classes.of_folders(str(folder), names("green", "red"), 2)
     doubled = names("red", "blue", "green", "red")
     with pytest.raises(ValueError, match="'red' is the name of two classes"):
@@ -99,7 +99,7 @@ def test_folders_of_classes(tmp_path, capsys):
     assert set(classes.of_folders(str(folder), names(*NAMES), 3)[1]) == {1, 2}
     with pytest.raises(ValueError, match="it has no subfolders"):
         classes.of_folders(str(folder / "red"), names(), 3)
-    with pytest.raises(script.Failure, match="is no test set: give a folder with one subfolder"):
+    with pytest.raises(script.Failure, match="is not a test set: give a folder with one subfolder"):
         classes.of_folders(str(folder / "red/0.png"), names(), 3)
 
 
@@ -169,7 +169,7 @@ def test_run_names_what_it_sees(colours, warm, ending):
     output = litecheck.run(str(directory / file), str(directory / "one.png"))["output_0"][0]
     assert line.startswith(f"red {output[2]:.1%}, ")
     process = warm("run", file, "--test", "test", "--scale", "0..1", cwd=directory)
-    assert "the check was made on a scale of -1..1, not of 0..1" in process.stdout
+    assert "the check used the scale -1..1, not 0..1" in process.stdout
     process = warm("run", file, "--input", "test/red", cwd=directory)
     assert "12 samples: red 12\n" in process.stdout
     process = warm("run", file, "--test", "test", cwd=directory)
@@ -217,15 +217,18 @@ def test_images_where_they_do_not_belong(colours, warm, tmp_path):
     file, one = directory / "colours.tflite", directory / "one.png"
     for arguments, words in [
         (("--input", "one.txt"), "one.txt is not a .npy or .npz file: give an image, or write"),
-        (("--input", "one.heic"), "Keras reads no such image: save it as PNG"),
+        (("--input", "one.heic"), "one.heic is an image that Keras does not read: save it as PNG"),
         (
             ("--input", "photos"),
             "photos is missing: name a .npy or .npz file, an image or a folder",
         ),
         (("--input", "none.png"), "none.png is missing: name an image or a folder that exists"),
         (("--input", "x.npy", "--scale", "0..1"), "a scale is for images"),
-        (("--input", one, "--scale", "0-1"), "0-1 is no scale of images: give one of 0..255, 0..1"),
-        (("--test", one), "one.png is no test set"),
+        (
+            ("--input", one, "--scale", "0-1"),
+            "0-1 is not a scale of images: give one of 0..255, 0..1",
+        ),
+        (("--test", one), "one.png is not a test set"),
     ]:
         assert_clear_error(warm("run", file, *arguments, cwd=tmp_path), words)
     model = directory / "colours.keras"
@@ -354,7 +357,7 @@ def test_a_device_decodes_an_image_when_it_is_run(colours, warm, tmp_path):
     (tmp_path / "test/red/4.png").write_bytes(b"x")
     for option, folder in [("--input", "test/red"), ("--test", "test")]:
         process = warm("run", directory / "colours.tflite", option, folder, cwd=tmp_path)
-        assert_clear_error(process, "4.png is no image of a kind that Keras reads")
+        assert_clear_error(process, "4.png is not an image that Keras reads")
     inputs = {"photo": samples.Input((None, 6, 5, 3), np.dtype("float32"))}
     (tmp_path / "test/red/4.png").unlink()
     runs, left = samples.for_deployment(str(tmp_path / "test"), inputs, "net")

@@ -156,13 +156,13 @@ def test_damaged_images_and_others(saved):
     Image.fromarray(photos.smooth(37, 53, 3)).save(jpeg, "JPEG")
     Image.fromarray(photos.smooth(9, 9, 3)).quantize(9).save(palette, "BMP")
     for name, content, words in [
-        ("text.png", b"not an image\n", "is no image of a kind that Keras reads: save it as PNG"),
-        ("empty.jpg", b"", "is no image of a kind that Keras reads"),
+        ("text.png", b"not an image\n", "is not an image that Keras reads: save it as PNG"),
+        ("empty.jpg", b"", "is not an image that Keras reads"),
         ("cut.png", whole[1][: len(whole[1]) // 2], "is a damaged image"),
         ("cut.jpg", jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "is a damaged image"),
         ("cut.bmp", whole[0][: len(whole[0]) // 2], "is a damaged image"),
         ("palette.bmp", palette.getvalue(), "has a palette, which Keras ignores"),
-        ("small.gif", small.getvalue(), "has a first frame that is smaller: save it as PNG"),
+        ("small.gif", small.getvalue(), "has a first frame smaller than the image: save it as PNG"),
         ("wide.png", png(Image.new("1", (20_000, 10_000))), "too many pixels for Pillow"),
     ]:
         path = saved(name, content)
@@ -203,7 +203,7 @@ def test_folders(tmp_path, capsys):
         f"{name}/{index}.png" for name in photos.COLOURS for index in range(2)
     ]
     (line,) = capsys.readouterr().out.splitlines()
-    assert line == f"left out what Keras does not read: 2 files such as {folder}/red/a.webp"
+    assert line == f"left out files that Keras does not read: 2, such as {folder}/red/a.webp"
     with pytest.raises(script.Failure, match=r"none\.png is missing"):
         images.files(str(tmp_path / "none.png"))
 
@@ -212,7 +212,7 @@ def test_what_is_no_file_or_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     os.symlink(tmp_path / "nowhere", tmp_path / "link.png")
     for name in ("pipe.png", "link.png"):
-        with pytest.raises(script.Failure, match=f"{name} is no file that can be read"):
+        with pytest.raises(script.Failure, match=f"{name} is not a file that can be read"):
             images.decoded(str(tmp_path / name), 3)
 
 
@@ -220,7 +220,7 @@ def test_sizes_that_differ_where_a_model_takes_any(saved):
     wanted = images.wanted((None, None, None, 3), np.dtype("float32"), "0..255")
     files = [saved("a.png", AWKWARD["grey.png"]), saved("b.png", AWKWARD["one row.png"])]
     assert np.asarray(images.Images(files[:1], wanted, [])).shape == (1, 37, 53, 3)
-    with pytest.raises(ValueError, match="it takes any size, and images have several"):
+    with pytest.raises(ValueError, match="images of several sizes"):
         np.asarray(images.Images(files, wanted, []))
 
 
@@ -255,5 +255,7 @@ def test_scales():
     assert images.scale_of("0..1", "a.png") == "0..1"
     with pytest.raises(script.Failure, match="a scale is for images"):
         images.scale_of("0..1", "x.npy", None)
-    with pytest.raises(script.Failure, match=r"0-1 is no scale of images: give one of 0\.\.255, "):
+    with pytest.raises(
+        script.Failure, match=r"0-1 is not a scale of images: give one of 0\.\.255, "
+    ):
         images.scale_of("0-1", "a.png")

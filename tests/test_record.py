@@ -120,7 +120,7 @@ def test_the_numbers_decide_and_not_the_hash(warm, device):
     process = warm("run", "my_model.tflite", cwd=device)
     assert process.returncode == 0, process.stderr
     assert re.match(AGREES, process.stdout.splitlines()[-1])
-    assert "my_model.tflite has changed: it is not of the last conversion" in process.stdout
+    assert "my_model.tflite has changed: it is not from the last conversion" in process.stdout
 
 
 def test_a_device_is_blamed_where_the_file_is_the_checked_one(warm, device):
@@ -298,7 +298,9 @@ def test_a_record_of_another_version(warm, device, version):
             if version == "old"
             else ("check.json is a record of another version")
         )
-        way = "convert the model again where it is: python -m litecheck convert MODEL"
+        way = (
+            "convert the model again on the computer that has it: python -m litecheck convert MODEL"
+        )
         assert_clear_error(process, f"my_model.{kind}: {way}")
         assert len(process.stderr.splitlines()) == 1
 
@@ -372,7 +374,7 @@ def test_a_file_that_was_tried_earlier_and_one_of_its_own(warm, device):
     old = device / "my_model.int16.tflite"  # of a variant that was not tried again
     shutil.copy(device / "my_model.int8.tflite", old)
     process = warm("run", old.name, cwd=device)
-    assert "my_model.int16.tflite has changed: it is not of the last conversion" in process.stdout
+    assert "my_model.int16.tflite has changed: it is not from the last conversion" in process.stdout
     own = device / "other.int8.tflite"  # of a model that has its own name
     shutil.copy(device / "my_model.tflite", own)
     assert "has changed" not in warm("run", own.name, cwd=device).stdout

@@ -509,7 +509,7 @@ def test_numbers_far_from_zero_cannot_be_judged(tmp_path, capsys, offset):
     for wrong in [lambda x: 1.09 * x + offset, lambda x: 0 * x + offset]:
         check = checked(tmp_path, of(lambda x: x + offset, 1), FAR, wrong=of(wrong, 1))
         assert check.rows["float32"].verdict == "cannot be judged"
-        assert "it hardly varies over these samples; give others" in capsys.readouterr().out
+        assert "it hardly varies over these samples. Give samples" in capsys.readouterr().out
     varied = checked(tmp_path, of(lambda x: x + offset, 1), FAR * np.float32(offset))
     assert varied.rows["float32"].verdict == "verified"  # the advice works
 
@@ -759,8 +759,8 @@ def test_ties_get_trials_until_a_coin_has_fallen_on_both_sides(tmp_path):
         return tf.argmax(y * tf.exp(y * 0), -1, "int32")
 
     found = measured(given_runs(60), source(tmp_path, classes), together=32)
-    sides = [{int(answer[0]) for answer in run["y"].answers} for run in found.values()]
-    assert all(len(run["y"].answers) in (4, 8) for run in found.values())
+    sides = [{int(trial[0]) for trial in run["y"].trials} for run in found.values()]
+    assert all(len(run["y"].trials) in (4, 8) for run in found.values())
     assert sum(side == {0, 1} for side in sides) > 55
 
 

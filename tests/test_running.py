@@ -66,7 +66,7 @@ def test_bools_and_integers(warm, tmp_path):
     assert "output output_0: [12 10 11]" in process.stdout, process.stderr
     np.save(tmp_path / "i.npy", np.array([0.5, 0, 1]))
     process = deploy(warm, tmp_path, gather, "--input", "i.npy")
-    assert_clear_error(process, "i.npy does not fit model.tflite", "0.5 is no int64")
+    assert_clear_error(process, "i.npy does not fit model.tflite", "int64 cannot hold 0.5")
     np.save(tmp_path / "i.npy", np.array([99, 0, 1]))
     assert_clear_error(deploy(warm, tmp_path, gather, "--input", "i.npy"), "out of bounds")
 
@@ -116,7 +116,7 @@ def test_sizes_that_vary(warm, tmp_path):
     )
     assert_clear_error(
         deploy(warm, tmp_path, content),
-        "It was random (image [1, 1, 1, 1], -1 to 1): give typical input with --input FILE",
+        "The input was random (image [1, 1, 1, 1], -1 to 1): give typical input with --input FILE",
     )
     np.save(tmp_path / "image.npy", np.ones((2, 5, 4, 1), "float32"))
     process = deploy(warm, tmp_path, content, "--input", "image.npy")
@@ -224,7 +224,7 @@ def test_a_record_of_other_files(warm, pipeline, tmp_path):
     shutil.copy(tmp_path / "saved_model/my_model.int8.tflite", old)
     process = warm("run", old, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert "my_model.int16.tflite has changed: it is not of the last conversion" in process.stdout
+    assert "my_model.int16.tflite has changed: it is not from the last conversion" in process.stdout
     own = tmp_path / "other.int8.tflite"  # of a model that has its own name
     shutil.copy(tmp_path / "saved_model/my_model.tflite", own)
     process = warm("run", own, cwd=tmp_path)

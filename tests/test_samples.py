@@ -129,7 +129,7 @@ def test_arrays_are_divided_as_files_are(tmp_path):
         ({"a": x}, r"samples does not fit a\.keras .*: it must be a dict with an array named 'b'"),
         (x, "it must be a dict with an array named 'a'"),
         ({"a": x, "b": x}, r"a sample of b has the shape \(1, 2\)"),
-        ({"a": x, "b": x[:, :1] + 0.5}, r"b is float64, and \d+\.5 is no int32"),
+        ({"a": x, "b": x[:, :1] + 0.5}, r"b is float64, and int32 cannot hold \d+\.5"),
     ]:
         with pytest.raises(script.Failure, match=message):
             samples.for_calibration(wrong, "a.keras", inputs)

@@ -45,11 +45,11 @@ def test_missing_input(tmp_path, step, missing, remedy):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ([], "required: COMMAND\nIts options: python -m litecheck --help"),
+        ([], "required: COMMAND\nTo see its options: python -m litecheck --help"),
         (["fly"], "invalid choice: 'fly'"),
-        (["look"], "required: MODEL\nIts options: python -m litecheck look --help"),
-        (["convert"], "required: MODEL\nIts options: python -m litecheck convert --help"),
-        (["convert", "m", "--fast"], "--fast\nIts options: python -m litecheck"),
+        (["look"], "required: MODEL\nTo see its options: python -m litecheck look --help"),
+        (["convert"], "required: MODEL\nTo see its options: python -m litecheck convert --help"),
+        (["convert", "m", "--fast"], "--fast\nTo see its options: python -m litecheck"),
         (["convert", "m", "--batch", "0"], "--batch: 0 is not a whole number of 1 or more"),
         (["run", "m.tflite", "--input"], "--input: expected one argument"),
     ],

@@ -145,7 +145,7 @@ def test_the_range_is_that_of_the_narrowest_slice():
     found = expected(runs(head), ids=[list(range(6))])
     assert found.ranges["y"].shape == (5, 8)
     assert verdict.compare(runs(wrong), found).of_range == pytest.approx(0.5)
-    assert found.mixtures() == ["output y mixes ranges of 640 and 1: make them two"]
+    assert found.mixtures() == ["output y mixes ranges of 640 and 1: split it into two outputs"]
     assert not expected(runs(head[:, :4]), ids=[list(range(6))]).mixtures()
     thousand = expected(runs([[1000.0]], [[1001.0]]))
     assert verdict.compare(runs([[1000.99]], [[1001.0]]), thousand).of_range > 0.9
