@@ -173,10 +173,10 @@ def load(path: str) -> keras.Model:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model that computes in float32: the model itself, or a copy if it uses float16.
+    """Return a model that computes in float32: the model, or a copy of one with a narrower dtype.
 
-    A model without symbolic inputs is returned as it is. "float16" stands for bfloat16, too, and
-    for mixed precision.
+    Narrower are float16, bfloat16 and mixed precision. A model without symbolic inputs is returned
+    as it is.
 
     Raises:
         Failure: Keras cannot copy the model, because it has custom code.

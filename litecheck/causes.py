@@ -80,7 +80,7 @@ def _dtype(story: str) -> str:
 
 
 def of_converting(source: "Source", error: Exception) -> str:
-    """Return the message for a model that cannot be converted to float32: the reason, a way out."""
+    """Return the message for a model that cannot be converted to float32, with a way out."""
     reason, story = refusal(error), str(error)
     stem = artifacts.stem(source.path)
     archive = f"{stem}.keras"

@@ -273,7 +273,7 @@ def _end(check: Check, variant: str, progress: rescue.Progress) -> None:
 
 
 def _repair(check: Check, progress: rescue.Progress) -> bool:
-    """Search why full integer loses much, unless a process did before it died.
+    """Look for the reason why full integer loses much, unless a process did before it died.
 
     Returns:
         Whether the loss is repaired, or there is none.

@@ -21,7 +21,7 @@ def files(check: Check, variant: str) -> list[bytes]:
 
     Raises:
         Failure: an integer variant cannot be calibrated with the samples.
-        Exception: the converter's, if no file could be made.
+        Exception: the converter fails on every source.
     """
     source = check.model.source
     sources = [each for each in (source.rewritten, source) if each]

@@ -372,9 +372,10 @@ def _nodes(nodes: Any, models: set[str]) -> Any:
 
 
 def _call(kind: str, node: Any) -> Any:
-    """Return a call of a layer: in the format of Keras 3 where the older one does not suffice.
+    """Return a call of a layer, in the format of Keras 3 if that is necessary.
 
-    That is where tensors are given by keyword, or where a recurrent layer gets a state.
+    It is necessary if a tensor is given by keyword, or if a recurrent layer gets a state. Any other
+    call stays as it is.
 
     Args:
         kind: the class of the layer.

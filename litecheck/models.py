@@ -262,7 +262,7 @@ def _nodes(function: Any) -> list[Any]:
 
 
 def tables(model: Model) -> dict[str, int]:
-    """Return the sizes of the tables that inputs are indices of, by the names of inputs.
+    """Return the sizes of the tables that integer inputs index, by the names of these inputs.
 
     The model is run with an index that is too large. TensorFlow's error message has the size.
     """

@@ -117,7 +117,7 @@ class PartInteger:
 def outliers(magnitudes: Sequence[np.ndarray]) -> Outliers | None:
     """Return the runs whose values are by far the largest in most tensors, or None.
 
-    At most a twentieth of all runs are outliers, or one of up to 19 runs and two of 20 or more.
+    Up to 19 runs have one outlier at most, up to 59 runs two, and more runs a twentieth.
 
     Args:
         magnitudes: for each tensor, the largest absolute value in each run, float32 (runs,).

@@ -1,4 +1,4 @@
-"""What helps if full integer loses much? Searches each cause in turn, and tries its fix."""
+"""What helps if full integer loses much? Looks for each cause in turn, and tries its fix."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from litecheck.artifacts import INTEGERS, PART
 from litecheck.table import FIRST, SPARED, Check, Refused, Tried, percent, print_note
 
 SOME, MORE = 16, 100  # runs on which a loss is measured, and on which ranges are
-OTHERS = 4.0  # times the error on calibration samples: with more, those samples are the cause
+OTHERS = 4.0  # times the error on calibration samples: if others err more, samples are the cause
 CLEARLY = 0.9  # of the former error: at most this is an improvement
 MOST = 0.9  # of the samples: the few largest ones do not count
 WIDER = 8.0  # times the range of the others: such calibration samples waste three bits
@@ -185,7 +185,7 @@ def _leaving_out(given: samples.Samples, ids: Sequence[int]) -> str:
 
 
 def _is_calibrated_otherwise(check: Check) -> bool:
-    """Return whether samples lose much only if they do not calibrate, and print that."""
+    """Return whether the calibration samples are unlike the others, and print how."""
     others = check.others()
     if not others.runs:
         return False
@@ -284,7 +284,7 @@ def _is_far_from_zero(arrays: Sequence[np.ndarray]) -> bool:
 
 
 def _keep_in_float(check: Check, measure: Measure, has_float_ends: bool) -> None:
-    """Search the operations that lose accuracy, and save a file in which these stay in float.
+    """Look for the operations that lose accuracy, and save a file in which these stay in float.
 
     If that does not help, channels are equalized.
 

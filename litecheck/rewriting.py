@@ -3,8 +3,8 @@
 Keras 3 computes a recurrent layer in a loop of dozens of operations, which cannot be calibrated. An
 LSTM layer becomes one operation, `UNIDIRECTIONAL_SEQUENCE_LSTM`: TensorFlow's converter makes it
 from a function that has the attribute `api_implements` (TensorFlow, lite/python/convert_saved_model
-and its pass "prepare-composite-functions"). Other recurrent layers are unrolled: they repeat the
-operations of a step. The check compares the outputs, as it does for every file.
+and its pass "prepare-composite-functions"). Other recurrent layers of a few steps are unrolled:
+they repeat the operations of a step. The check compares the outputs, as it does for every file.
 """
 
 import contextlib

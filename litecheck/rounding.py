@@ -2,8 +2,9 @@
 
 This is Monte Carlo arithmetic (Parker 1997; Verificarlo, Denis et al. 2016). A signature is run
 operation by operation. Where an operation rounds, its outputs are multiplied by
-1 + c · eps · noise. Rounding may change an output by as much as this noise does. eps is five times
-that of the dtype, 5 · 2^-24 for float32, so that a few trials also find jumps and near-ties.
+1 + c · eps · noise, with a c that depends on the operation. Rounding may change an output by as
+much as this noise does. eps is five times that of the dtype, 5 · 2^-24 for float32, so that a few
+trials also find jumps and near-ties.
 """
 
 import functools

@@ -265,7 +265,7 @@ class Check:
             self._rest = compared.part(0, 0)
             self._compare_on(*self._asked_briefly(held))
             if held.size() < compared.size():
-                self._cut = f", as many as {MEMORY >> 20} MB of outputs hold"
+                self._cut = f", whose outputs fill {MEMORY >> 20} MB"
             if self._samples.size() < held.size():
                 self._cut = f", as many as it ran in {BRIEFLY} seconds"
         else:
@@ -946,7 +946,8 @@ class Check:
         whole = sizes[FIRST]
         if min(sizes.values()) >= whole:
             return (
-                "No variant is smaller than float32: quantization does not pay for so small a model"
+                "No variant is smaller than float32: quantization does not pay off for such a small"
+                " model"
             )
         loss = "one point of accuracy"
         if any(task.kind == "mean_error" for task in self._tasks.values()):
@@ -954,8 +955,8 @@ class Check:
                 "1% of the mean error" if len(self._tasks) == 1 else f"{loss} or 1% of mean error"
             )
         if smallest is None or sizes[smallest] >= whole:
-            way = "" if self.costs else ": try more samples to calibrate with"
-            return f"No smaller file loses at most {loss}{way}"
+            way = "" if self.costs else ": calibrate with more samples"
+            return f"Every smaller file loses more than {loss}{way}"
         share = sizes[smallest] / whole
         return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
 

@@ -162,7 +162,7 @@ MESSAGES = [
     "but TensorFlow 2.21 was tried on Python 3.11 to 3.13",
     "float32 was not verified: add float32 first",
     "as many as it ran in ",
-    " MB of outputs hold",
+    "whose outputs fill ",
     "cannot save: ",
     "is damaged, or no Keras archive",
     "holds weights without a model",
