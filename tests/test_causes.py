@@ -300,7 +300,7 @@ def test_the_sizes_of_samples_are_tried(warm, here):
     ("function", "shape", "dtype", "words"),
     [
         (lambda x: layers.LayerNormalization()(layers.Dense(300)(x)), 6, "float32", "LayerNorm"),
-        (lambda x: layers.Flatten()(layers.Embedding(30, 4)(x)), 6, "int32", "an Embedding's"),
+        (lambda x: layers.Flatten()(layers.Embedding(30, 4)(x)), 6, "int32", "those of Embedding"),
     ],
 )
 def test_what_has_no_16_bit_form(warm, here, function, shape, dtype, words):
@@ -332,7 +332,7 @@ def test_two_signatures_of_one_name(warm, here):
     process = warm("convert", "a b", "--signature", "two", "--batch", "3", cwd=here)
     assert_clear_error(process, "a b.check.json belongs to the signature one")
     assert {path.name: path.read_bytes() for path in here.glob("a b.*")} == before
-    command = process.stderr.splitlines()[1].split("of their own: python ")[1]
+    command = process.stderr.splitlines()[1].split("their own name: python ")[1]
     environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
     subprocess.run(
         f'"{sys.executable}" {command}', shell=True, check=True, cwd=here, env=environment
