@@ -1,4 +1,4 @@
-"""What is in a Keras archive? The model in float32, and what it computes in inference mode."""
+"""What is in a Keras archive? Loads the model in float32, and calls it in inference mode."""
 
 import contextlib
 import os
@@ -22,14 +22,15 @@ NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # dtype pol
 
 @contextlib.contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Load an archive in this block, and say in one line why that failed and what leads out.
+    """Turn any error of the block, which loads an archive, into a message that names a way out.
 
     Raises:
-        Failure: what the block raised, as this file's fault.
+        Failure: the block raised an exception. The message names the file.
     """
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Do not pass an `input_shape`")  # Keras, to itself
+            # Keras warns of a call that it makes itself.
+            warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             yield
     except script.Failure:
         raise
@@ -39,11 +40,16 @@ def explained(path: str) -> Iterator[None]:
 
 
 def _explanation(path: str, story: str) -> tuple[str, str]:
-    """Return why an archive cannot be loaded, from what Keras says, and a way out or ""."""
+    """Return why an archive cannot be loaded, and a way out or "".
+
+    Args:
+        path: the archive.
+        story: the message of the exception that Keras raised.
+    """
     name = artifacts.stem(path)
     convert = script.command("convert", name)
     call = f'call model.export("{name}"), and then: {convert}'
-    way = f"Where that code is, {call}"
+    way = f"In the program that has this code, {call}"
     package = re.search(r"parent module ([^. ]+)\S* cannot be imported", story)
     own = re.search(r"(?:locate (?:class|function)|Unknown [\w ]+:) '([^']+)'", story)
     kind = own[1].split(">")[-1] if own else ""
@@ -57,7 +63,7 @@ def _explanation(path: str, story: str) -> tuple[str, str]:
         return f"cannot be loaded: {why}.", way
     old = _old_configuration(path)
     if kind:
-        if re.search("(?i)sampl|reparam", kind):  # of a variational autoencoder
+        if re.search("(?i)sampl|reparam", kind):  # as in a variational autoencoder
             mean = f'keras.Model(model.input, MEAN).save("{name}.mean.keras")'
             way = f"If it is random, end the model before it: {mean}. If not, {call}"
         return f"cannot be loaded: it holds {kind}, which is code of your own.", way
@@ -70,17 +76,17 @@ def _explanation(path: str, story: str) -> tuple[str, str]:
 
 
 def _old_configuration(path: str) -> dict[str, Any] | None:
-    """Return the configuration of an archive of Keras 2, or None."""
-    with contextlib.suppress(Exception):  # it may be damaged
+    """Return the configuration of an archive of Keras 2. None if it is not one, or is damaged."""
+    with contextlib.suppress(Exception):  # a damaged file can raise almost anything
         if keras2.is_old(keras2.version(path)):
             return keras2.configuration(path)
     return None
 
 
 def _by_keras_2(path: str, config: dict[str, Any]) -> str:
-    """Return the command that has Keras 2 save an archive as a SavedModel, and what follows.
+    """Return a shell command that saves an archive as a SavedModel with Keras 2, and converts it.
 
-    LiteRT needs a fixed batch where layers are recurrent.
+    The batch size is fixed to 1 if a layer is recurrent, since LiteRT needs a fixed one there.
     """
     batch, name = (1 if keras2.is_recurrent(config) else None), artifacts.stem(path)
     code = (
@@ -98,10 +104,12 @@ def _by_keras_2(path: str, config: dict[str, Any]) -> str:
 def _readable(path: str) -> Iterator[str]:
     """Yield the path of an archive that Keras 3 can read: the given one, or a copy.
 
-    What it is follows from its content. Keras goes by the suffix.
+    The content of the file decides what it is. Keras looks at the suffix instead, so the copy gets
+    the right one.
 
     Raises:
-        Failure: it is no archive, or has weights only, or Keras 3 would compute other outputs.
+        Failure: the file is not an archive or has weights only, or Keras 3 would compute different
+            outputs.
     """
     if zipfile.is_zipfile(path):
         suffix = ".keras"
@@ -111,7 +119,7 @@ def _readable(path: str) -> Iterator[str]:
         raise script.Failure(f"{path} is damaged, or no Keras archive: save it again")
     if not keras2.has_model(path):
         name, rename = path, ""
-        if not path.endswith(".h5"):  # Keras reads weights by this suffix only
+        if not path.endswith(".h5"):  # Keras only reads weights from a file with this suffix
             name = f"{artifacts.stem(path)}.weights.h5"
             rename = f"rename it to {name}, "
         raise script.Failure(
@@ -134,7 +142,11 @@ def _readable(path: str) -> Iterator[str]:
 
 
 def _translate(path: str, copy: str) -> None:
-    """Write a copy of an archive of Keras 2 for Keras 3; raise `Failure` where that is no use."""
+    """Write a copy of an archive of Keras 2 for Keras 3.
+
+    Raises:
+        Failure: Keras 3 would compute different outputs.
+    """
     try:
         keras2.translate(path, copy)
     except script.Failure as error:
@@ -143,10 +155,10 @@ def _translate(path: str, copy: str) -> None:
 
 
 def load(path: str) -> keras.Model:
-    """Return the Keras model of an archive, in float32 whatever it was trained in.
+    """Return the Keras model of an archive. It computes in float32, whatever it was trained in.
 
     Raises:
-        Failure: it cannot be loaded, or has no inputs of its own.
+        Failure: the archive cannot be loaded, or holds a subclassed model.
     """
     with explained(path), _readable(path) as file:
         model = in_float32(keras.models.load_model(file, compile=False))
@@ -161,19 +173,22 @@ def load(path: str) -> keras.Model:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model that computes in float32: itself, or a copy of one with narrower dtypes.
+    """Return a model that computes in float32: the model, or a copy of one with a narrower dtype.
+
+    Narrower are float16, bfloat16 and mixed precision. A model without symbolic inputs is returned
+    as it is.
 
     Raises:
-        Failure: such a copy cannot be made, as of code of one's own.
+        Failure: Keras cannot copy the model, because it has custom code.
     """
     if not getattr(model, "inputs", None):
         return model
     undescribed = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python lambdas, which nobody saves here
+            warnings.simplefilter("ignore")  # about Python lambdas: nothing is saved here
             config = keras.saving.serialize_keras_object(model)
-    except Exception as error:  # code of one's own that does not describe itself
+    except Exception as error:  # a custom layer without `get_config`
         config, undescribed = _policies(model), error
     narrow = next((policy for policy in NARROW if repr(policy) in repr(config)), None)
     if not narrow:
@@ -195,7 +210,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _policies(model: keras.Model) -> list[str]:
-    """Return the names of the dtype policies of a model's layers."""
+    """Return the names of the dtype policies of a model's layers, with those of nested models."""
     names = []
     for layer in model.layers:
         nested = _policies(layer) if isinstance(layer, keras.Model) else []
@@ -204,7 +219,7 @@ def _policies(model: keras.Model) -> list[str]:
 
 
 def _widened(part: Any) -> Any:
-    """Return a part of a model's configuration with float32 in place of narrower dtypes."""
+    """Return a part of a model's configuration with float32 in place of the dtypes in `NARROW`."""
     if isinstance(part, dict):
         return {key: _widened(value) for key, value in part.items()}
     if isinstance(part, list | tuple):
@@ -213,23 +228,23 @@ def _widened(part: Any) -> Any:
 
 
 def inputs(model: keras.Model) -> Any:
-    """Return a model's symbolic inputs as it takes them: one tensor, or a list or dict of them."""
+    """Return a model's symbolic inputs as it takes them: a tensor, or a list or dict of them."""
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def tensors(model: keras.Model) -> list[list[tf.Tensor]]:
-    """Return the values of a model's trainable and of its other variables: two lists."""
+    """Return two lists of tensors: the trainable variables of a model, and its other variables."""
     sides = model.trainable_variables, model.non_trainable_variables
     return [[tf.convert_to_tensor(variable.value) for variable in side] for side in sides]
 
 
 def weights(model: keras.Model) -> list[list[np.ndarray]]:
-    """Return the same as arrays."""
+    """Return two lists of arrays: the trainable variables of a model, and its other variables."""
     return [[tensor.numpy() for tensor in side] for side in tensors(model)]
 
 
 def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model, those inside of others too."""
+    """Yield the layers of a model, and those inside nested models and wrappers."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
@@ -240,7 +255,7 @@ def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def states(model: keras.Model) -> list[tf.Variable]:
-    """Return the variables that recurrent layers keep a state in, with `stateful=True`."""
+    """Return the variables in which recurrent layers with `stateful=True` keep their state."""
     found = [layer for layer in layers(model) if getattr(layer, "stateful", False) is True]
     return [
         variable.value
@@ -257,16 +272,17 @@ def call(
 
     Args:
         model: a Keras model.
-        values: a list of tensors or arrays, in the order of its flattened inputs.
-        variables: what stands for its trainable and for its other variables, in their order: two
-            lists of tensors or arrays. None: it computes with its own, and keeps its state.
+        values: a list of tensors or arrays, in the order of the flattened inputs.
+        variables: two lists of tensors or arrays, which take the place of the trainable and of the
+            other variables, in their order. With None the model uses its own variables, and keeps
+            its state.
 
     Returns:
-        A dict of tensors: a dict's by its keys, others as `output_0`, `output_1` and so on, nested
-        ones as `outer_inner`.
+        A dict from names to tensors. If the model returns a dict, its keys are the names. Other
+        outputs are called `output_0`, `output_1` and so on, and nested ones `outer_inner`.
     """
     packed = keras.tree.pack_sequence_as(inputs(model), values)
-    scope = re.sub(r"\W", "_", model.name, flags=re.ASCII)  # TensorFlow takes no other letters
+    scope = re.sub(r"\W", "_", model.name, flags=re.ASCII)  # TensorFlow allows no other characters
     with keras.name_scope(re.sub("^_", "model_", scope)):
         if variables is None:
             outputs = model(packed, training=False)

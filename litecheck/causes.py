@@ -1,4 +1,4 @@
-"""Why is a model not converted, and what leads out? From what the converter or LiteRT says."""
+"""Why is a model not converted? Turns errors of the converter or LiteRT into advice."""
 
 import re
 from typing import TYPE_CHECKING
@@ -9,39 +9,46 @@ if TYPE_CHECKING:
     from litecheck.models import Source
     from litecheck.samples import Samples
 
-OF_KERAS = r"random_|dropout|gaussian|augment|sequential"  # random layers that inference leaves out
-# The ways out were tried, each for what it stands beside: the first that applies counts.
+# Names of Keras's random layers, which do nothing in inference.
+OF_KERAS = r"random_|dropout|gaussian|augment|sequential"
+# What to do about an error, by a pattern in its message. The first match counts. Each way out was
+# tried on a model with this error.
 WAYS = {
     r"dies on it": "Report it to TensorFlow, with your model",
     r"IsPowerOfTwo": (
-        "LiteRT's FFT takes lengths that are powers of two: give fft_length=512 where it is 400"
+        "LiteRT's FFT takes lengths that are powers of two: use fft_length=512 in place of 400"
     ),
     r"complex": (
-        "LiteRT knows few operations of complex numbers: take tf.abs, tf.math.real or tf.math.imag"
-        " right behind tf.signal.rfft"
+        "LiteRT has few operations on complex numbers: use tf.abs, tf.math.real or tf.math.imag"
+        " right after tf.signal.rfft"
     ),
     r"CombinedNonMaxSuppression": "Use tf.image.non_max_suppression_padded for each class",
     r"(Max|Avg)Pool3D": "Use keras.layers.Conv3D(…, strides=2) in its place, and train it again",
-    r"xi8>": "Its weights are quantized already (model.quantize): convert the model without that",
+    r"xi8>": "Its weights are quantized already: convert the model as it was before model.quantize",
     r"float64": "It computes in float64: build it in float32",
     r"Lookup|Regex|String(Lower|Split|Join|ToHash)|Tokeniz|Unicode": (
         "Move the preprocessing of text out of the model, and convert the rest"
     ),
 }
 OTHER = "Compute that outside of the model, and convert the rest"
-# What has no 16-bit form, by what LiteRT or the converter says.
+# Layers without a 16-bit form, by a pattern in the message of LiteRT or the converter.
 LACKING = {
     r"SQUARED_DIFFERENCE|SquaredDifference": "LayerNormalization",
-    r"Empty min/max": "an input of whole numbers, such as an Embedding's",
+    r"Empty min/max": "integer inputs, such as those of Embedding",
     r"BUCKETIZE|Bucketize": "Discretization",
     r"SEQUENCE_LSTM|INT16 for input tensor 0 of type FLOAT32|Expected bias type": "LSTM",
 }
 
 
 def refusal(error: Exception, variant: str = "") -> str:
-    """Return why a conversion failed, from what the converter or LiteRT raised, in one line.
+    """Return in one line why a conversion failed.
 
-    Of the converter's messages it is the first error, with its operation, dtype and layer.
+    The converter may report several errors. The first one counts, with its operation, dtype and
+    layer.
+
+    Args:
+        error: the exception that the converter or LiteRT raised.
+        variant: the variant, if its own limits may be the reason.
     """
     story = str(error).strip()
     if variant == "16-bit int":
@@ -60,20 +67,20 @@ def refusal(error: Exception, variant: str = "") -> str:
 
 
 def _layers(story: str) -> list[str]:
-    """Return the names of the layers that the converter speaks of."""
+    """Return the names of the layers that a message of the converter mentions, sorted."""
     layers = set(re.findall(r'"[^"/@]+/([^"/@]+)/[^"@]*@__inference', story))
     return sorted(layers - {"StatefulPartitionedCall"})
 
 
 def _dtype(story: str) -> str:
-    """Return of which dtype an operation is refused, " of complex64" for one, if that is rare."""
+    """Return the rare dtype for which an operation is refused, as " of complex64", or ""."""
     details = story.partition("Details:")[2].partition("\n\n")[0]
     rare = {"complex<f32>": "complex64", "complex<f64>": "complex128", "xf64": "float64"}
     return next((f" of {name}" for words, name in rare.items() if words in details), "")
 
 
 def of_converting(source: "Source", error: Exception) -> str:
-    """Return the message where float32 cannot be converted: why, and what leads out."""
+    """Return the message for a model that cannot be converted to float32, with a way out."""
     reason, story = refusal(error), str(error)
     stem = artifacts.stem(source.path)
     archive = f"{stem}.keras"
@@ -86,14 +93,13 @@ def of_converting(source: "Source", error: Exception) -> str:
             f" run: {give}"
         ): source.is_saved and "TensorList" in reason,
         (
-            f"Layer {', '.join(own)} is random in inference, and of your own: leave it out, with"
+            f"Your own layer {', '.join(own)} is random in inference: leave it out, with"
             " keras.Model(model.input, OUTPUT_BEFORE_IT)"
         ): "Random" in reason and bool(own),
         (
             "Its random layers (augmentation) are switched on, as model.export leaves them: " + give
         ): source.is_saved and "Random" in reason,
-        ("It is random in inference too (training=True): build it without that"): "Random"
-        in reason,
+        "It is random in inference too: build it without training=True": "Random" in reason,
         f"It computes in float16 (mixed_float16): {give}": source.is_saved and source.half,
         f"keras.ops.argmax needs it: {give}": source.is_saved and "BitwiseAnd" in reason,
     }
@@ -102,12 +108,12 @@ def of_converting(source: "Source", error: Exception) -> str:
 
 
 def _way(reason: str) -> str:
-    """Return what leads out of what LiteRT lacks, or ""."""
+    """Return the way out for a reason, or "" if none is known."""
     return next((way for words, way in WAYS.items() if re.search(words, reason)), "")
 
 
 def of_running(source: "Source", error: Exception) -> str:
-    """Return why LiteRT does not run the float32 file, with a way out, or "" if none is known."""
+    """Return why LiteRT does not run the float32 file and a way out, or "" if none is known."""
     reason = refusal(error)
     empty = [name for name, output in source.outputs.items() if 0 in output.shape]
     if empty:
@@ -117,16 +123,22 @@ def of_running(source: "Source", error: Exception) -> str:
 
 
 def of_difference(path: str, source: "Source", samples: "Samples") -> str:
-    """Return what may help where the float32 file returns other outputs, or ""."""
+    """Return what may help if the float32 file returns different outputs, or "".
+
+    Args:
+        path: the model that was given.
+        source: what was converted.
+        samples: what the file was run on.
+    """
     if source.path != path:
-        return f"{source.path} may be of another training: make both of one model"
+        return f"{source.path} may be from another training: save both from the same model"
     if not samples.source and any(None in input.shape[1:] for input in source.inputs.values()):
-        return "LiteRT mistakes some sizes that vary: give samples, whose sizes are taken then"
+        return "LiteRT gets some variable sizes wrong: give samples, and their sizes are used"
     return ""
 
 
 def of_loops(is_recurrent: bool) -> str:
-    """Return why a model with loops has no full-integer variant, and what leads out."""
+    """Return why a model with loops has no full-integer variant, and a way out if there is one."""
     reason = "the converter crashes on loops (TensorFlow issue 75140)"
     if not is_recurrent:
         return f"{reason}, and this model has one"
@@ -134,7 +146,7 @@ def of_loops(is_recurrent: bool) -> str:
 
 
 def failing(error: Exception) -> str:
-    """Return why a model itself fails on its inputs, from what TensorFlow says, in one line."""
+    """Return in one line why a model itself fails on its inputs, from TensorFlow's exception."""
     story = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
     told = r"Graph execution error|Detected at|<stack|File |\[\[|Arguments received|Exception enc"
     lines = [line.strip() for line in story.splitlines()]
@@ -143,4 +155,4 @@ def failing(error: Exception) -> str:
         return script.brief(" ".join(kept[:2])).rstrip(".")
     node = re.search(r"node (\S+)", story)
     operation = f" in the operation {node[1]}" if node else ""
-    return f"TensorFlow raises {type(error).__name__}{operation}, and says no more"
+    return f"TensorFlow raises {type(error).__name__}{operation}, without a reason"

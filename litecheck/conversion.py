@@ -1,4 +1,4 @@
-"""How does a model become files? The command `convert`, and `litecheck.convert`."""
+"""How is a model converted and checked? Runs the command `convert`, and `litecheck.convert`."""
 
 import contextlib
 import io
@@ -37,8 +37,8 @@ def convert(
 ) -> Check:
     """Convert a model to every variant, check each, and save it; see `litecheck.convert`.
 
-    Samples and a test set beside the model are found. A conversion whose process died goes on from
-    its progress, and does not print again what was printed.
+    Samples and a test set beside the model are found by their names. If the process of a conversion
+    died, the next call continues from its progress, and prints nothing twice.
     """
     model, name = artifacts.as_text(model), artifacts.as_text(name)
     progress = progress or rescue.Progress()
@@ -63,14 +63,14 @@ def convert(
             path, source = first.path.removeprefix("the model "), first.source
             print(f"model {path}, signature {source.signature}")
             if source.has_state and not any("Random" in op for op in source.ops):
-                print("it keeps a state from run to run: runs are compared in their order")
+                print("the model keeps a state from run to run: runs are compared in their order")
             check = checked(first)
         try:
             latest = _with_float32(check, progress)
         except script.Failure as error:
             check = _with_fixed_sizes(check, error, opened, checked, progress)
             latest = _made(check, "float16", progress)
-        for variant in ("dynamic range", INTEGERS):  # each is converted while the latest is run
+        for variant in ("dynamic range", INTEGERS):  # each is converted while the one before runs
             following = _made(check, variant, progress)
             _add(check, latest, progress)
             latest = following
@@ -83,7 +83,7 @@ def convert(
     finally:
         if check:
             sources.append(check.integers)
-        for source in sources:  # not only when the `Check` is gone, which a notebook keeps
+        for source in sources:  # a notebook keeps the `Check`, and so the sources
             source.discard()
     print(check.advice())
     check.save()
@@ -95,7 +95,7 @@ def convert(
 
 
 def _require_own_name(model: models.Model) -> None:
-    """Raise `Failure` if the files of this name are of another signature of the same model."""
+    """Raise `Failure` if files of this name belong to another signature of the same model."""
     with contextlib.suppress(script.Unreadable):
         entry = record.find(f"{model.name}{artifacts.VARIANTS[FIRST].suffix}")
         if not entry or os.path.normpath(entry.source()) != os.path.normpath(model.path):
@@ -106,8 +106,8 @@ def _require_own_name(model: models.Model) -> None:
         rest = model.options[2:] if "--signature" in model.options else model.options
         own = ["--signature", key, *rest, "--output", f"{model.name}.{key}"]
         raise script.Failure(
-            f"{entry.path} is of the signature {known}, and its files would be replaced"
-            f"\nGive these a name of their own: {script.command('convert', model.path, *own)}"
+            f"{entry.path} belongs to the signature {known}, and its files would be replaced"
+            f"\nGive the new files their own name: {script.command('convert', model.path, *own)}"
         )
 
 
@@ -118,21 +118,30 @@ def _with_fixed_sizes(
     checked: Callable[[models.Model], Check],
     progress: rescue.Progress,
 ) -> Check:
-    """Convert a model that was refused again: with a batch of one, then with the samples' sizes.
+    """Convert a refused model again: with a batch size of 1, then with the samples' sizes.
+
+    Args:
+        check: the `Check` that refused the model.
+        error: the reason.
+        opened: loads the model with other sizes.
+        checked: returns a new `Check` for a loaded model.
+        progress: the progress of the conversion.
 
     Returns:
-        A `Check` with float32.
+        A `Check` that has float32.
 
     Raises:
-        Failure: neither helps; it says why the model was refused as it is.
+        Failure: neither helps. It is `error`, the reason for the original sizes.
     """
     inputs, run = check.model.source.inputs, check.calibrating.runs[0]
     ways: list[tuple[models.Sizes, str]] = []
     if check.model.source.is_batched():
-        ways.append((1, "the batch is fixed to 1: LiteRT does not run it with one that varies"))
+        words = "the batch size is fixed to 1: LiteRT cannot run this model with a variable one"
+        ways.append((1, words))
     if check.calibrating.source and any(None in input.shape[1:] for input in inputs.values()):
         shapes = {name: array.shape for name, array in run.items()}
-        ways.append((shapes, "sizes are fixed to those of the samples: LiteRT mistakes others"))
+        words = "sizes are fixed to those of the samples: LiteRT gets variable ones wrong"
+        ways.append((shapes, words))
     for sizes, words in ways:
         with contextlib.suppress(script.Failure):
             with _printing(False):
@@ -144,21 +153,21 @@ def _with_fixed_sizes(
 
 
 def _printing(is_new: bool) -> contextlib.AbstractContextManager[Any]:
-    """Return a context that prints what is new, and nothing that was printed before."""
+    """Return a context that prints only if this is new, and was not printed before."""
     return contextlib.nullcontext() if is_new else contextlib.redirect_stdout(io.StringIO())
 
 
 class Made(NamedTuple):
-    """What came of converting a model to a variant, before it is compared.
+    """The files of a variant, before they are compared.
 
     Attributes:
-        variant: its name.
-        path: where it is saved.
-        contents: the files that were made, of which the first that is sound is saved; or the one
-            that was saved before its process died.
-        runner: what has begun to run the first of them, if anything does.
-        reason: why there are none.
-        note: what is printed below its row.
+        variant: the name of the variant.
+        path: where the file will be saved.
+        contents: the contents of the files that were made. The first sound one is saved. If the
+            process died after it saved a file, that file.
+        runner: the runner that runs the first of them already, or None.
+        reason: why there are none, or "".
+        note: a line to print below the row, or "".
     """
 
     variant: str
@@ -170,10 +179,10 @@ class Made(NamedTuple):
 
 
 def _with_float32(check: Check, progress: rescue.Progress) -> Made:
-    """Add float32 to the table, and return float16, which is converted while float32 is run.
+    """Add float32 to the table, and return float16, which is converted while float32 runs.
 
     Raises:
-        Failure: float32 cannot be converted, or returns other outputs.
+        Failure: float32 cannot be converted, or returns different outputs.
     """
     first, half = (_made(check, variant, progress) for variant in (FIRST, "float16"))
     if not check.model.source.rewritten:
@@ -183,7 +192,9 @@ def _with_float32(check: Check, progress: rescue.Progress) -> Made:
 
 
 def _made(check: Check, variant: str, progress: rescue.Progress) -> Made:
-    """Convert a model to a variant, unless a process that died has, and begin to run it.
+    """Convert a model to a variant, and begin to run it.
+
+    What a process did before it died is not repeated: its file is read again.
 
     Raises:
         Failure: float32 cannot be converted.
@@ -201,7 +212,7 @@ def _made(check: Check, variant: str, progress: rescue.Progress) -> Made:
             sound = rewriting.with_sound_states(contents[-1]) if "int" in variant else None
             if sound:
                 contents[-1] = sound
-                note = "the scales of LSTM's states were set as LiteRT's integers need them"
+                note = "the scales of LSTM states were corrected for LiteRT's int8 kernel"
             return Made(variant, path, contents, check.start(variant, contents[0]), note=note)
         except Exception as refusal:  # the converter and its calibrator raise many kinds
             error, reason = refusal, causes.refusal(refusal, variant)
@@ -211,10 +222,10 @@ def _made(check: Check, variant: str, progress: rescue.Progress) -> Made:
 
 
 def _add(check: Check, made: Made, progress: rescue.Progress) -> None:
-    """Add a variant that was converted to the table; say why where that cannot be done.
+    """Add a converted variant to the table, or print why it is not saved.
 
     Raises:
-        Failure: float32 returns other outputs.
+        Failure: float32 returns different outputs.
     """
     is_new = progress.is_new(made.variant)
     progress.begin(made.variant)
@@ -229,15 +240,15 @@ def _add(check: Check, made: Made, progress: rescue.Progress) -> None:
 
 
 def _keep_first_sound(check: Check, made: Made, note: str) -> None:
-    """Save the first file of a variant that is sound, and print its row.
+    """Save the first sound file of a variant, and print its row.
 
     Args:
         check: the `Check`.
-        made: the variant.
-        note: what a process that died noted of it.
+        made: the files of the variant.
+        note: the note of this variant from a process that died, or "".
 
     Raises:
-        Failure: there is no such file.
+        Failure: no file is sound.
     """
     error: script.Failure = Refused(made.reason)
     runner = made.runner
@@ -255,16 +266,17 @@ def _keep_first_sound(check: Check, made: Made, note: str) -> None:
 
 
 def _end(check: Check, variant: str, progress: rescue.Progress) -> None:
-    """Note in the progress what came of a variant."""
+    """Note the end of a variant in the progress: its file, or why it was not saved."""
     row = check.rows.get(variant)
     reason = check.left_out.get(variant, ("", ""))[1]
     progress.end(variant, row.sha256 if row else None, reason, row.note if row else "")
 
 
 def _repair(check: Check, progress: rescue.Progress) -> bool:
-    """Look for what full integer loses, unless a process that died has; return whether it helps.
+    """Look for the reason why full integer loses much, unless a process did before it died.
 
-    It helps, too, where nothing is lost.
+    Returns:
+        Whether the loss is repaired, or there is none.
     """
     if PART in progress.saved or PART in progress.left_out:
         if progress.left_out.get(PART) != "":
@@ -275,6 +287,6 @@ def _repair(check: Check, progress: rescue.Progress) -> bool:
     try:
         is_repaired = repairs.repair(check, lambda: _end(check, INTEGERS, progress))
     except (ValueError, RuntimeError, TypeError) as error:  # LiteRT refuses what is tried
-        print_note(f"what loses it is not known: {causes.refusal(error)}")
+        print_note(f"cannot find what loses accuracy: {causes.refusal(error)}")
     _end(check, PART, progress)
     return is_repaired

@@ -1,4 +1,4 @@
-"""How is a model converted to a variant? The converter's settings, for each source that it has."""
+"""How is a model converted to a variant? Sets the converter, for each source of the model."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,15 @@ WIDE = OPTIONS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
 
 
 def files(check: Check, variant: str) -> list[bytes]:
-    """Return a variant of a model, of the rewritten one too, the smaller file first.
+    """Return the files of a variant, the smallest first.
 
-    The model as it is may have loops, which cannot be calibrated.
+    Float variants are converted from the original and from the rewritten model, if there is one.
+    Integer variants are converted from `check.integers` alone, because the original may have loops,
+    which cannot be calibrated.
 
     Raises:
-        Exception: the converter's, if there is no file.
+        Failure: an integer variant cannot be calibrated with the samples.
+        Exception: the converter fails on every source.
     """
     source = check.model.source
     sources = [each for each in (source.rewritten, source) if each]
@@ -27,14 +30,14 @@ def files(check: Check, variant: str) -> list[bytes]:
         if not check.magnitudes:
             other: bytes | None = None
             if source.rewritten:
-                with script.doing(variant), script.quiet():
+                with script.doing(f"converting to {variant}"), script.quiet():
                     other = converted(source.rewritten, FIRST, [])
             check.require_calibration(other)
         sources = [check.integers]
     found, refused = list[bytes](), list[Exception]()
     for each in sources:
         try:
-            with script.doing(variant), script.quiet():
+            with script.doing(f"converting to {variant}"), script.quiet():
                 found.append(converted(each, variant, check.calibrating.runs))
         except Exception as error:
             refused.append(error)
@@ -47,18 +50,18 @@ def full_integer(source: models.Source, runs: Sequence[samples.Arrays]) -> bytes
     """Return the full-integer file of a source, calibrated with some runs.
 
     Raises:
-        Exception: the converter's.
+        Exception: the converter fails.
     """
-    with script.doing(INTEGERS), script.quiet():
+    with script.doing(f"converting to {INTEGERS}"), script.quiet():
         content = converted(source, INTEGERS, runs)
     return rewriting.with_sound_states(content) or content
 
 
 def converted(source: models.Source, variant: str, runs: Sequence[samples.Arrays]) -> bytes:
-    """Return the file of a variant, see `converter`.
+    """Return the file of a variant; see `converter`.
 
     Raises:
-        Exception: the converter's.
+        Exception: the converter fails.
     """
     return converter(source, variant, runs).convert()
 
@@ -68,13 +71,14 @@ def converter(
 ) -> tf.lite.TFLiteConverter:
     """Return the converter of a source, set to a variant.
 
-    It is the same one for all variants, since `from_saved_model` takes seconds for a large model.
-    So every setting is set each time. Part integer has one of its own, which the debugger changes.
+    All variants share one converter, because `from_saved_model` takes seconds for a large model. So
+    every setting is set each time. Part integer gets its own converter, because the quantization
+    debugger changes it.
 
     Args:
         source: the source.
-        variant: its name.
-        runs: the inputs of each run that calibrates, if it is one of integers.
+        variant: the name of the variant.
+        runs: the inputs of each calibration run. Float variants ignore them.
     """
     found = source.new_converter() if variant == PART else source.converter
     spec, ends = tf.lite.TargetSpec(), tf.float32

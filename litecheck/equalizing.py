@@ -1,8 +1,8 @@
 """How are the channels of a Keras model equalized, with the same outputs?
 
 Cross-layer equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", 2019): ReLU(s · x) is s · ReLU(x), so a layer may give its channels other sizes if the
-next layer undoes that. One scale for all channels then fits each.
+Correction", 2019) uses that ReLU(s · x) is s · ReLU(x). A layer can scale its channels if the next
+layer undoes that. After that, one quantization scale fits all channels.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-PART = 32  # samples at once
-TINY = 1e-9  # a channel or weight that is none
+PART = 32  # samples in a batch
+TINY = 1e-9  # a smaller channel or weight counts as 0
 NEXT = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -21,7 +21,7 @@ NEXT = (
     keras.layers.Dense,
 )
 FIRST = (*NEXT, keras.layers.BatchNormalization)
-# What gives s · y for s · x, each channel by itself
+# Layers that return s · y for s · x, in each channel by itself.
 BETWEEN = (
     keras.layers.LeakyReLU,
     keras.layers.MaxPooling1D,
@@ -42,15 +42,20 @@ BETWEEN = (
 
 
 def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model | None:
-    """Return a copy of a model with equalized channels; None if it has no such layers.
+    """Return a copy of a model with equalized channels, or None if no layers allow it.
 
-    A channel gets the size with which it and the weights that take it lose as much: the largest
-    value of the channel and its largest weight become equal, both as parts of the largest of all
-    channels. A depthwise convolution has a scale for each channel, so its weights lose nothing.
+    Each channel is scaled so that its values and the weights that multiply them lose equally. The
+    largest value of the channel and its largest weight become equal, each as a part of the largest
+    of all channels. A depthwise convolution has a scale for each channel, so its weights lose
+    nothing, and only the values count.
 
     Args:
         model: the model.
-        inputs: an array of typical samples for each of its inputs.
+        inputs: an array of typical samples for each input of the model.
+
+    Returns:
+        The copy, whose outputs equal the model's. None if no pair of layers can be equalized, or if
+        outputs would change.
 
     Raises:
         Exception: Keras cannot copy or run the model.
@@ -77,17 +82,18 @@ def equalized(model: keras.Model, inputs: Sequence[np.ndarray]) -> keras.Model |
 
 
 def _sizes(values: Any, layer: Any) -> np.ndarray:
-    """Return the largest absolute value of each channel; behind `Flatten` they follow one another.
+    """Return the largest absolute value of each channel, (channels,).
 
     Args:
-        values: what the next layer takes, samples first.
-        layer: the layer with as many channels on its last axis.
+        values: the inputs of the next layer, samples first. After `Flatten` the channels repeat
+            along the last axis.
+        layer: the layer that has these channels on its last axis.
     """
     return np.abs(np.asarray(values)).reshape(-1, layer.output.shape[-1]).max(axis=0)
 
 
 def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
-    """Yield layers, each with the next one that can undo what is done to its channels."""
+    """Yield each layer that can scale its channels, with the next layer that can undo it."""
     takers: dict[int, list[Any]] = {}
     every = model.layers if isinstance(model, keras.Sequential) else model.operations
     for layer in every:
@@ -111,14 +117,14 @@ def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
 
 
 def _ends(layer: Any) -> tuple[Any, Any]:
-    """Return the symbolic inputs and outputs of a layer, empty lists if it is called twice."""
+    """Return the symbolic inputs and outputs of a layer. Empty lists if it is called twice."""
     with contextlib.suppress(AttributeError, ValueError):
         return layer.input, layer.output
     return [], []
 
 
 def _is_scalable(layer: Any) -> bool:
-    """Return whether the channels of a layer's output may have other sizes."""
+    """Return whether the channels of a layer's output can be scaled."""
     if type(layer) is keras.layers.BatchNormalization:
         return layer.scale and layer.axis in (-1, len(layer.output.shape) - 1)
     return type(layer) in FIRST and _is_last_axis(layer) and _is_homogeneous(layer.activation)
@@ -130,13 +136,13 @@ def _is_last_axis(layer: Any) -> bool:
 
 
 def _is_homogeneous(activation: Any) -> bool:
-    """Return whether an activation gives s · y for s · x."""
+    """Return whether an activation returns s · y for s · x."""
     own = keras.activations
     return activation in (own.linear, own.relu, own.leaky_relu)
 
 
 def _passes_on(layer: Any) -> bool:
-    """Return whether a layer gives s · y for s · x, each channel by itself."""
+    """Return whether a layer returns s · y for s · x, in each channel by itself."""
     if type(layer) is keras.layers.ReLU:
         return layer.max_value is None and not layer.threshold
     if type(layer) is keras.layers.Activation:
@@ -145,11 +151,11 @@ def _passes_on(layer: Any) -> bool:
 
 
 def _rescale(layer: Any, after: Any, size: np.ndarray) -> None:
-    """Equalize the channels between two layers.
+    """Equalize the channels between two layers, by changing the weights of both.
 
     Args:
-        layer: the first layer.
-        after: the next one.
+        layer: the layer that returns the channels.
+        after: the layer that takes them.
         size: the largest absolute value of each channel.
     """
     channels, kernel = layer.output.shape[-1], np.asarray(after.kernel)
@@ -158,7 +164,7 @@ def _rescale(layer: Any, after: Any, size: np.ndarray) -> None:
         size = size / (size.max() or 1)
         weights = np.abs(by_channel) / np.maximum(np.abs(by_channel).max(axis=(0, 1)), TINY)
         size = np.sqrt(size / np.maximum(weights.max(axis=(0, 2)), TINY))
-    # Powers of two change no bit of the outputs.
+    # Multiplying by powers of two changes no bit of the outputs.
     scale = np.where(size > TINY, 2.0 ** np.round(np.log2(np.maximum(size, TINY))), 1.0)
     after.kernel.assign((by_channel * scale[:, None]).reshape(kernel.shape))
     if type(layer) is keras.layers.BatchNormalization:

@@ -1,9 +1,10 @@
-"""What did Keras 2 compute? Its archives, so that Keras 3 computes the same.
+"""What did Keras 2 compute? Translates its archives, so that Keras 3 computes the same outputs.
 
-Keras 3 reads archives of Keras 2, but some words mean something else to it, and some it does not
-know. A copy of the archive is written in its words. What it computes otherwise is computed by the
-classes here, or refused. Source: the sources of Keras 3.15 and tf_keras 2.21, compared by running
-every layer and activation in both.
+Keras 3 reads archives of Keras 2, but it interprets some keywords differently and does not know
+others. This module writes a copy of the archive in the format of Keras 3. Where a layer of Keras 3
+computes a different output, a class below takes its place, or the archive is refused. The
+differences were found in the sources of Keras 3.15 and tf_keras 2.21, by running every layer and
+activation in both.
 """
 
 import inspect
@@ -19,10 +20,11 @@ import keras
 from litecheck import script
 
 Config = dict[str, Any]
-PACKAGE = "litecheck"  # under which Keras finds the classes here
+PACKAGE = "litecheck"  # the name under which Keras registers the classes below
 MODELS = ("Functional", "Model", "Sequential")
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
-# Keywords that Keras 3 does not know, with the values that change no output; None: any value.
+# Keywords that Keras 3 does not know, each with the values that change no output. None stands for
+# any value.
 UNKNOWN: dict[str, list[Any] | None] = {
     "adjustment": [None],
     "batch_input_shape": None,
@@ -33,13 +35,13 @@ UNKNOWN: dict[str, list[Any] | None] = {
     "implementation": None,
     "input_dim": None,
     "input_length": None,
-    "kernel_constraint": None,  # of separable convolutions
+    "kernel_constraint": None,  # this and the next two: separable convolutions
     "kernel_initializer": None,
     "kernel_regularizer": None,
     "key_shape": None,
     "noise_shape": [None],
     "query_shape": None,
-    "renorm": None,  # of training
+    "renorm": None,  # it matters in training only
     "renorm_clipping": None,
     "renorm_momentum": None,
     "rng_type": None,
@@ -65,12 +67,15 @@ MASKING = ("Embedding", "Masking")
 
 @keras.saving.register_keras_serializable(PACKAGE)
 def hard_sigmoid(x: Any) -> Any:
-    """Return 0.2 x + 0.5, clipped to 0 and 1; that of Keras 3 is x / 6 + 0.5."""
+    """Return 0.2 x + 0.5, clipped to the range 0 to 1. Keras 3 computes x / 6 + 0.5."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def _merged(kind: Any) -> Any:
-    """Return a merging layer whose mask is true where all masks are; in Keras 3, where one is."""
+    """Register and return a subclass of a merging layer, with the mask of Keras 2.
+
+    The mask of its output is true where all input masks are. In Keras 3 one of them is enough.
+    """
 
     class Merged(kind):
         def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -81,7 +86,7 @@ def _merged(kind: Any) -> Any:
 
 
 def _unmasked(kind: Any) -> Any:
-    """Return a layer that passes no mask on, as that of Keras 2."""
+    """Register and return a subclass of a layer that passes no mask on, as in Keras 2."""
 
     class Unmasked(kind):
         def compute_mask(self, inputs: Any, mask: Any = None) -> None:
@@ -92,10 +97,13 @@ def _unmasked(kind: Any) -> Any:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Concatenate(keras.layers.Concatenate):
-    """A layer whose mask is true where all masks are; in Keras 3, where one is."""
+    """`Concatenate` with the mask of Keras 2: true where all input masks are.
+
+    In Keras 3 one of them is enough.
+    """
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the mask of the output."""
+        """Return the mask of the output, bool, or None if no input has a mask."""
         if mask is None or all(each is None for each in mask):
             return None
         ops, masks = keras.ops, []
@@ -112,10 +120,13 @@ class Concatenate(keras.layers.Concatenate):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Resizing(keras.layers.Resizing):
-    """A layer that resizes bytes to float32; that of Keras 3 rounds to bytes again."""
+    """`Resizing` that returns float32 for integer images, as in Keras 2.
+
+    Keras 3 rounds the result to the dtype of the input.
+    """
 
     def call(self, data: Any) -> Any:
-        """Return the resized images."""
+        """Return the resized images, float32."""
         return super().call(keras.ops.cast(data, "float32"))
 
     def compute_output_spec(self, data: Any) -> Any:
@@ -129,10 +140,13 @@ for _name in MERGING:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Identity(keras.layers.Identity):
-    """A layer whose output has no mask; in Keras 3 it is the input itself, with its mask."""
+    """`Identity` whose output has no mask, as in Keras 2.
+
+    Keras 3 returns the input tensor itself, which keeps its mask.
+    """
 
     def call(self, inputs: Any) -> Any:
-        """Return the input's numbers."""
+        """Return a copy of the input."""
         return keras.ops.copy(inputs)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
@@ -145,10 +159,10 @@ OURS = {*MERGING, "Concatenate", "Identity", "Normalization", "Rescaling", "Resi
 
 
 def version(path: str) -> str:
-    """Return which Keras has written an archive, "" if it does not say so.
+    """Return the version of Keras that saved an archive, or "" if the archive names none.
 
     Args:
-        path: an archive whose content is HDF5, or a zip file of a Keras model.
+        path: an archive: an HDF5 file or a zip file.
     """
     if zipfile.is_zipfile(path):
         return str(json.loads(_member(path, "metadata.json")).get("keras_version", ""))
@@ -156,14 +170,14 @@ def version(path: str) -> str:
 
 
 def configuration(path: str) -> Config:
-    """Return the configuration of an archive's model."""
+    """Return the configuration of the model in an archive."""
     if zipfile.is_zipfile(path):
         return dict(json.loads(_member(path, "config.json")))
     return dict(json.loads(_attribute(path, "model_config")))
 
 
 def has_model(path: str) -> bool:
-    """Return whether an archive holds a model, not only its weights."""
+    """Return whether an archive holds a model, and not only weights."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             return "config.json" in file.namelist()
@@ -177,22 +191,22 @@ def _member(path: str, name: str) -> bytes:
 
 
 def _attribute(path: str, name: str) -> str:
-    """Return an attribute of a HDF5 file, "" without it."""
+    """Return an attribute of an HDF5 file, or "" if it is missing."""
     with h5py.File(path) as file:
         value = file.attrs.get(name, "")
         return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def is_old(version: str) -> bool:
-    """Return whether it is one before Keras 3; files without a version are older still."""
+    """Return whether a version is older than Keras 3. Files without a version are older still."""
     return not version or int(version.split(".")[0]) < 3
 
 
 def translate(path: str, copy: str) -> None:
-    """Write a copy of an archive of Keras 2 in the words of Keras 3.
+    """Write a copy of an archive of Keras 2, in the format of Keras 3.
 
     Raises:
-        Failure: Keras 3 would compute other outputs.
+        Failure: Keras 3 would compute different outputs.
     """
     config = json.dumps(translated(configuration(path)))
     if zipfile.is_zipfile(path):
@@ -206,15 +220,15 @@ def translate(path: str, copy: str) -> None:
 
 
 def is_recurrent(config: Config) -> bool:
-    """Return whether a model's configuration has recurrent layers."""
+    """Return whether a model has recurrent layers, by its configuration."""
     return any(part["class_name"] in RECURRENT for part in _parts(config))
 
 
 def translated(config: Config) -> Config:
-    """Return a model's configuration in the words of Keras 3.
+    """Return the configuration of a model of Keras 2, in the format of Keras 3.
 
     Raises:
-        Failure: Keras 3 would compute other outputs.
+        Failure: Keras 3 would compute different outputs.
     """
     has_masks = any(
         part["class_name"] == "Masking" or part["config"].get("mask_zero")
@@ -229,7 +243,12 @@ def translated(config: Config) -> Config:
 
 
 def _reason(part: Config, has_masks: bool) -> str:
-    """Return why Keras 3 would compute other outputs of a part of a model, or ""."""
+    """Return why Keras 3 would compute different outputs in a part of a model, or "".
+
+    Args:
+        part: the configuration of a layer, a cell or a model.
+        has_masks: whether any layer of the whole model creates a mask.
+    """
     kind, config = part["class_name"], part["config"]
     if isinstance(config, list):
         return ""
@@ -247,14 +266,14 @@ def _reason(part: Config, has_masks: bool) -> str:
 
 
 def _masked(part: Config) -> bool:
-    """Return whether a layer is called with a mask that may be empty."""
+    """Return whether a layer is called with a mask that may exclude every element."""
     words = {"MultiHeadAttention": "attention_mask", "Softmax": "mask"}
     word = words.get(part["class_name"])
     return bool(word) and f'"{word}": [' in json.dumps(part.get("inbound_nodes"))
 
 
 def _is_tensor(value: Any) -> bool:
-    """Return whether a value is a reference: a layer's name, and the numbers of a node and end."""
+    """Return whether a value refers to a tensor: a layer's name, a node index, a tensor index."""
     return (
         isinstance(value, list)
         and len(value) >= 3
@@ -265,12 +284,12 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _is_reference(value: Any) -> bool:
-    """Return whether a value is a reference, or a list with one."""
+    """Return whether a value refers to a tensor, or is a list that holds such a reference."""
     return _is_tensor(value) or (isinstance(value, list) and any(map(_is_reference, value)))
 
 
 def _parts(config: Any) -> Iterator[Config]:
-    """Yield the objects in a configuration that have a class."""
+    """Yield every object in a configuration that has a class name, at any depth."""
     if isinstance(config, dict):
         if "class_name" in config and isinstance(config.get("config"), dict | list):
             yield config
@@ -282,7 +301,7 @@ def _parts(config: Any) -> Iterator[Config]:
 
 
 def _model(part: Config) -> Config:
-    """Return the configuration of a model, or of one inside of another."""
+    """Return the configuration of a model, or of a nested model, in the format of Keras 3."""
     kind: str = RENAMED.get(part["class_name"]) or part["class_name"]
     config = part["config"]
     if isinstance(config, list):  # before Keras 2.2
@@ -316,7 +335,14 @@ def _model(part: Config) -> Config:
 
 
 def _input(name: str, kind: str, shape: list[Any], config: Config) -> Config:
-    """Return the configuration of an input that is left to the first layer."""
+    """Return the configuration of the `InputLayer` that Keras 2 left to the first layer.
+
+    Args:
+        name: the name of the first layer.
+        kind: its class.
+        shape: its `batch_input_shape`.
+        config: its configuration.
+    """
     dtype = config.get("dtype") if isinstance(config.get("dtype"), str) else "float32"
     described = {
         "batch_shape": shape,
@@ -327,7 +353,14 @@ def _input(name: str, kind: str, shape: list[Any], config: Config) -> Config:
 
 
 def _nodes(nodes: Any, models: set[str]) -> Any:
-    """Return references to layers: a model in a model had a node of its own before."""
+    """Return references to tensors with the node indices of Keras 3.
+
+    In Keras 2 a nested model has one node of its own before the calls, so its indices shift by one.
+
+    Args:
+        nodes: references, in lists and dicts at any depth.
+        models: the names of the nested models.
+    """
     if isinstance(nodes, dict):
         return {key: _nodes(value, models) for key, value in nodes.items()}
     if not isinstance(nodes, list):
@@ -339,11 +372,14 @@ def _nodes(nodes: Any, models: set[str]) -> Any:
 
 
 def _call(kind: str, node: Any) -> Any:
-    """Return a call of a layer; in Keras 3's words where tensors are given by keywords, or states.
+    """Return a call of a layer, in the format of Keras 3 if that is necessary.
+
+    It is necessary if a tensor is given by keyword, or if a recurrent layer gets a state. Any other
+    call stays as it is.
 
     Args:
         kind: the class of the layer.
-        node: a list of references: of a layer's name, two numbers and keywords.
+        node: a list of references, each a layer's name, two indices and keywords.
     """
     calls = [node] if _is_tensor(node) else node
     if not (isinstance(calls, list) and all(map(_is_tensor, calls))):
@@ -360,20 +396,20 @@ def _call(kind: str, node: Any) -> Any:
 
 
 def _tensor(reference: list[Any]) -> Config:
-    """Return a reference to a tensor in the words of Keras 3."""
+    """Return a reference to a tensor in the format of Keras 3."""
     described = {"shape": [None], "dtype": "float32", "keras_history": reference[:3]}
     return {"class_name": "__keras_tensor__", "config": described}
 
 
 def _tensors(value: Any) -> Any:
-    """Return a value of a keyword with its references in the words of Keras 3."""
+    """Return the value of a keyword with its references in the format of Keras 3."""
     if _is_tensor(value):
         return _tensor(value)
     return [_tensors(each) for each in value] if isinstance(value, list) else value
 
 
 def _layer(part: Config) -> Config:
-    """Return the configuration of a layer or of a cell."""
+    """Return the configuration of a layer or a cell in the format of Keras 3."""
     if part["class_name"] in MODELS:
         return _model(part)
     kind: str = RENAMED.get(part["class_name"]) or part["class_name"]
@@ -409,12 +445,12 @@ def _layer(part: Config) -> Config:
 
 
 def _strict(kind: str) -> set[str]:
-    """Return the keywords that a layer of Keras 3 does not take, though most do."""
+    """Return the keywords that most layers of Keras 3 take, but not this one."""
     return {"trainable"} if kind.startswith("SpatialDropout") or kind == "Discretization" else set()
 
 
 def _value(key: str, value: Any) -> Any:
-    """Return what a layer's keyword has as a value."""
+    """Return the value of a layer's keyword in the format of Keras 3."""
     if value == "hard_sigmoid":
         return {
             "module": f"{PACKAGE}.keras2",

@@ -1,4 +1,4 @@
-"""What is this model? A source to convert, and a reference whose outputs count."""
+"""What is this model? Loads it as a source to convert, and a reference to compare files with."""
 
 import contextlib
 import functools
@@ -18,15 +18,16 @@ from tensorflow.python.framework import convert_to_constants  # TensorFlow has n
 
 from litecheck import archives, artifacts, causes, rewriting, samples, script
 
-MANY = 300  # variables of a SavedModel: fewer are read in little time
+MANY = 300  # variables of a SavedModel: reading fewer takes little time
 LOOPS = {"While", "StatelessWhile"}
 BRANCHES = {*LOOPS, "If", "StatelessIf", "Case", "StatelessCase"}
-LARGE = 50_000_000  # bytes of weights: more would need much memory as constants, and are copied
-BEYOND = 1_000_000  # more than most tables hold
+# Bytes of weights. More would need much memory as constants, so they are saved as variables.
+LARGE = 50_000_000
+BEYOND = 1_000_000  # an index that is larger than most tables
 KEY = "serving_default"
 Arrays = dict[str, np.ndarray]
 Call = Callable[[Arrays], dict[str, tf.Tensor]]
-# How many samples a run shall take, or the shapes of inputs by their names; None: as they are.
+# How many samples each run takes, or a dict from inputs to fixed shapes. None changes no shape.
 Sizes = int | Mapping[str, Sequence[int | None]] | None
 
 
@@ -34,13 +35,13 @@ class Model(NamedTuple):
     """A model to convert.
 
     Attributes:
-        path: what was given, for messages.
-        name: what is made of the model is named after this path.
-        identity: the file that changes with every training, and its SHA-256; None and None
-            for a model in memory.
+        path: the given path, or the name of a model in memory, for messages.
+        name: a path without suffix. The files that are made of the model begin with it.
+        identity: the file that changes with every training, and its SHA-256. Both are None for a
+            model in memory.
         source: the `Source` that is converted.
-        reference: the `Reference` whose outputs count.
-        options: those of the command that were given, as words.
+        reference: the `Reference` whose outputs the files are compared with.
+        options: the options of the command that were given, as a list of words.
     """
 
     path: str
@@ -51,11 +52,11 @@ class Model(NamedTuple):
     options: Sequence[str] = ()
 
     def is_in_memory(self) -> bool:
-        """Return whether it is a Keras model, and no file."""
+        """Return whether the model is a Keras object in memory, and not a file."""
         return self.identity[0] is None
 
     def stem(self) -> str:
-        """Return where its samples and test set are looked for: a path without suffix."""
+        """Return the path without suffix beside which samples and a test set are searched for."""
         return artifacts.stem(self.path)
 
 
@@ -70,18 +71,20 @@ def load(
 
     Args:
         model: a SavedModel directory, a Keras archive (.keras, .h5 or .hdf5), or a Keras model.
-        name: a path without suffix, after which what is made of the model is named; by default
-            that of the model.
-        signature: which of a SavedModel's signatures; by default the only one or serving_default.
-        sizes: how many samples a run shall take, or the shapes of inputs; by default they stay.
+        name: a path without suffix, with which the names of all files begin. The default is the
+            path or the name of the model.
+        signature: the signature of a SavedModel. The default is the only one, or serving_default.
+        sizes: how many samples each run takes, or a dict from inputs to fixed shapes. By default
+            all shapes stay.
         loops: whether recurrent layers stay loops.
 
     Raises:
-        Failure: it cannot be loaded, has no such signature, or does not take that batch.
+        Failure: the model cannot be loaded, has no such signature, or does not take this batch
+            size.
     """
     if keras.config.backend() != "tensorflow":
         raise script.Failure(
-            f"Keras computes with {keras.config.backend()} here: save the model, and convert the"
+            f"Keras uses the backend {keras.config.backend()} here: save the model, and convert the"
             f" archive: {script.command('convert', 'MODEL.keras')}"
         )
     is_batch = not isinstance(sizes, Mapping)
@@ -118,7 +121,7 @@ def _of_keras(
     """Open a Keras model in memory; see `load`."""
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise script.Failure(f"a model of the kind {kind}: give a keras.Model, or a path")
+        raise script.Failure(f"the model is a {kind}: give a keras.Model, or a path")
     path = f"the model {model.name}"
     if signature:
         raise script.Failure(f"{path} has no signatures: omit signature")
@@ -126,7 +129,7 @@ def _of_keras(
         way = f'call it on an input, then model.export("{model.name}"), and convert that'
         if isinstance(model, keras.Sequential):
             way = "begin it with keras.Input, or call it on an input"
-        raise script.Failure(f"{path} has no inputs of its own: {way}")
+        raise script.Failure(f"{path} has no defined inputs: {way}")
     reference = KerasReference(path, model)
     name = _name(name, model.name)
     source = keras_source(reference.keras(), path, name, sizes, loops)
@@ -134,11 +137,11 @@ def _of_keras(
 
 
 def _name(given: str | None, default: str) -> str:
-    """Return after which path files are named: a given one, or the default's in a given directory.
+    """Return the path without suffix with which the names of all files begin.
 
     Args:
-        given: a path without suffix, a directory that ends with a separator, or None.
-        default: a path.
+        given: such a path, or a directory that ends with a separator, or None.
+        default: the path without `given`. Only its last part is used in a given directory.
     """
     if given and os.path.basename(given) in ("", ".", ".."):
         return os.path.join(given, os.path.basename(default))
@@ -146,21 +149,21 @@ def _name(given: str | None, default: str) -> str:
 
 
 class Source:
-    """A SavedModel's signature that is converted.
+    """The signature of a SavedModel that is converted.
 
     Attributes:
-        path: the model that it was made of.
-        directory: the SavedModel: the given one, or one that goes with this object.
-        signature: the key of its signature.
-        inputs: a dict of `samples.Input` by name.
-        outputs: the same of its outputs.
-        ops: the operations in its graph.
-        half: whether it computes in float16.
-        recurrent: whether it has recurrent layers, and its batch size varies.
+        path: the model that was given.
+        directory: the SavedModel: the given one, or a temporary one that this object made.
+        signature: the key of the signature.
+        inputs: a dict from names to `samples.Input`.
+        outputs: a dict from names to `samples.Input`.
+        ops: the types of the operations in the graph.
+        half: whether the graph computes in float16.
+        recurrent: whether the model has recurrent layers and a variable batch size.
         is_saved: whether a SavedModel was given.
-        has_state: whether it keeps a state from run to run, in variables that it assigns to.
-        rewritten: a `Source` of the same model with other operations for some, or None.
-        layers: the names of a Keras model's layers; none of a SavedModel.
+        has_state: whether the model keeps a state from run to run, in variables.
+        rewritten: a `Source` of the same model with some operations replaced, or None.
+        layers: the names of the layers of a Keras model. Empty for a SavedModel.
     """
 
     rewritten: "Source | None" = None
@@ -169,7 +172,7 @@ class Source:
     def __init__(
         self, path: str, function: Any, specs: Sequence[tf.TensorSpec], is_saved: bool
     ) -> None:
-        """Describe a function that takes these specs and returns a dict."""
+        """Describe a concrete function that takes inputs of these specs and returns a dict."""
         for spec in specs:
             if spec.shape.rank is None:
                 message = f"input {spec.name} of {path} has no fixed number of axes"
@@ -182,8 +185,8 @@ class Source:
         nodes = _nodes(function)
         self.ops = {node.op for node in nodes}
         self.has_state = any(re.fullmatch(r"Assign\w*VariableOp", op) for op in self.ops)
-        # Keras collects a recurrent layer's steps in a list of tensors. LiteRT must know their
-        # shape, and does with a batch of one.
+        # Keras collects the steps of a recurrent layer in a list of tensors. LiteRT must know their
+        # shape, which a batch size of 1 makes known.
         varying = any(spec.shape[:1] == [None] for spec in specs)
         self.recurrent = varying and "TensorListReserve" in self.ops
         half = tf.float16.as_datatype_enum
@@ -194,9 +197,9 @@ class Source:
 
         Args:
             function: a `tf.function` of tensors that returns a dict of tensors.
-            held: what holds the function's tables of words and the like, if it has any.
-            name: the path beside which it is kept, until `discard`, the end of this object, or
-                Ctrl-C.
+            held: the object that owns the function's lookup tables, if it has any.
+            name: the SavedModel is saved in a temporary directory beside this path. `discard`, the
+                end of this object, and Ctrl-C remove it.
         """
         beside = os.path.dirname(name) or "."
         os.makedirs(beside, exist_ok=True)
@@ -214,18 +217,17 @@ class Source:
                 module,
                 self.directory,
                 signatures={self.signature: traced},
-                # Where weights are constants, custom gradients (swish's, for instance) cannot be
-                # saved.
+                # Custom gradients, as of swish, cannot be saved if weights are constants.
                 options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
             )
 
     @functools.cached_property
     def converter(self) -> tf.lite.TFLiteConverter:
-        """A converter that stays, with the SavedModel loaded, until `discard`."""
+        """The converter with the SavedModel loaded, which is kept until `discard`."""
         return self.new_converter()
 
     def new_converter(self) -> tf.lite.TFLiteConverter:
-        """Return what converts it; the SavedModel is loaded."""
+        """Return a new converter of this source, with the SavedModel loaded."""
         return tf.lite.TFLiteConverter.from_saved_model(
             self.directory, signature_keys=[self.signature]
         )
@@ -235,14 +237,14 @@ class Source:
         return samples.varies(self.inputs)
 
     def discard(self) -> None:
-        """Let go of the converter, and remove what was saved for it, when all is converted."""
+        """Release the converter, and remove the temporary SavedModel, after the last conversion."""
         for source in filter(None, [self, self.rewritten]):
             vars(source).pop("converter", None)
             if source._aside:
                 source._aside()
 
     def require_calibration(self) -> None:
-        """Raise `Failure` if full-integer quantization cannot be calibrated: loops crash it."""
+        """Raise `Failure` if the graph has a loop, which crashes the converter in calibration."""
         ops = (self.rewritten or self).ops
         if ops & LOOPS:
             raise script.Failure(causes.of_loops("TensorListReserve" in ops))
@@ -251,7 +253,8 @@ class Source:
 def _nodes(function: Any) -> list[Any]:
     """Return the nodes of a concrete function's graph, and of the functions that it calls.
 
-    One that stands for a single operation is not converted as it is, and left out.
+    Functions with `api_implements` are left out, because the converter replaces each by one
+    operation.
     """
     graph = function.graph.as_graph_def()
     parts = [part for part in graph.library.function if "api_implements" not in part.attr]
@@ -259,9 +262,9 @@ def _nodes(function: Any) -> list[Any]:
 
 
 def tables(model: Model) -> dict[str, int]:
-    """Return the sizes of the tables that inputs are indices of, by the names of inputs.
+    """Return the sizes of the tables that integer inputs index, by the names of these inputs.
 
-    A model is asked for an index that is too large, and says how large it may be.
+    The model is run with an index that is too large. TensorFlow's error message has the size.
     """
     inputs = model.source.inputs
     found: dict[str, int] = {}
@@ -277,56 +280,57 @@ def tables(model: Model) -> dict[str, int]:
                 size = re.search(r"is not in \[0, (\d+)\)", str(error))
                 if size and int(size[1]) < found.get(name, BEYOND):
                     found[name] = int(size[1])
-                    index = found[name] - 1  # it may be too large for another table
+                    index = found[name] - 1  # another table may be smaller
     return found
 
 
 def give_samples(model: Model) -> str:
-    """Return how to give samples in place of random inputs."""
+    """Return a sentence that says how to give samples in place of random inputs."""
     varying = any(None in input.shape[1:] for input in model.source.inputs.values())
     sizes = "Variable sizes were set to 32. " if varying else ""
     return f"{sizes}Give samples: {samples_of(model)}"
 
 
 def samples_of(model: Model) -> str:
-    """Return where samples of a model come from, in words."""
+    """Return the words that tell how to give samples to a model."""
     if model.is_in_memory():
         return "samples=x"
     return f"--samples FILE, or {model.stem()}.samples.npy"
 
 
 def require_samples(model: Model, given: samples.Samples) -> None:
-    """Raise `Failure` if samples are random: calibrated with those, integers would be nonsense."""
+    """Raise `Failure` if samples are random: integers calibrated on these would be useless."""
     if not given.source:
         raise script.Failure(f"needs typical inputs: give {samples_of(model)}")
 
 
 class Reference:
-    """A model whose outputs count.
+    """The original model, whose outputs files are compared with.
 
     Attributes:
-        path: what was given, for messages.
-        words: whose outputs count, in words.
+        path: the model that was given, for messages.
+        words: what this model is, for messages, such as "the Keras model in inference mode".
+        joinable: whether several runs can be joined into one call.
     """
 
     words = ""
-    joinable = False  # whether several runs can be joined into one call
+    joinable = False
 
     def __init__(self, path: str, states: Iterable[tf.Variable] = ()) -> None:
-        """Take the path, and the variables that runs assign to."""
+        """Take the path, and the variables in which the model keeps its state."""
         self.path = path
         self._states = [(variable, variable.numpy()) for variable in states]
 
     def outputs(self, given: samples.Samples, together: int | None = None) -> Iterator[Arrays]:
-        """Yield what the model returns: its outputs of each run by name.
+        """Run the model, and yield a dict of its outputs for each run.
 
-        A model that keeps a state begins with that of its file.
+        A model that keeps a state starts with the state of its file.
 
         Args:
             given: the inputs.
-            together: how many samples of several runs may be joined into one call, where the batch
-                varies; by default few, as more take much memory and hardly less time. A model that
-                looks across its batch is right with 1 only.
+            together: how many samples of several runs may be joined into one call if the batch size
+                is variable. The default is small, because more take much memory and hardly less
+                time. A model whose samples affect each other needs 1.
 
         Raises:
             Failure: an output is NaN, or the model fails on these inputs.
@@ -342,7 +346,7 @@ class Reference:
             except (tf.errors.OpError, ValueError) as error:
                 if len(portion.runs) == 1:
                     raise script.Failure(self._rejects(portion, error)) from error
-                rows = self.outputs(portion, together=1)  # names the sample
+                rows = self.outputs(portion, together=1)  # so that the message names the sample
             for ids, row in zip(portion.ids, rows, strict=True):
                 self._require_numbers(row, ids[0], given.source)
                 yield row
@@ -357,25 +361,25 @@ class Reference:
                 )
 
     def _rejects(self, given: samples.Samples, error: Exception) -> str:
-        """Return the message for a run that the model itself cannot take."""
+        """Return the message for a run on which the model itself fails."""
         place = f"sample {given.ids[0][0]} of {given.source}" if given.source else "random inputs"
         return f"{self.path} itself fails on {place}: {causes.failing(error)}"
 
     def function(self) -> Call:
-        """Return the model as a function of a run's inputs."""
+        """Return the model as a function from a dict of inputs to a dict of outputs."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """Let go of what can be loaded again, as converting needs the memory."""
+        """Release what can be loaded again, because conversion needs the memory."""
 
 
 class KerasReference(Reference):
-    """A Keras model. What it returns in inference mode counts."""
+    """A Keras model in inference mode."""
 
     words = "the Keras model in inference mode"
 
     def __init__(self, path: str, model: keras.Model | None = None) -> None:
-        """Take the path of an archive, or a model and what it is called."""
+        """Take the path of an archive, or a model and its name for messages."""
         self._given = model and archives.in_float32(model)
         self._model = self._given or _loaded(path)
         super().__init__(path, archives.states(self._model))
@@ -383,35 +387,35 @@ class KerasReference(Reference):
         self.joinable = all(end.shape[:1] == (None,) for end in ends)
 
     def keras(self) -> keras.Model:
-        """Return the model, loaded if it must be."""
+        """Return the model, and load it again if it was released."""
         if self._model is None:
             self._model = _loaded(self.path)
         return self._model
 
     def function(self) -> Call:
-        """Return the model as a function of a run's inputs."""
+        """Return the model as a function from a dict of inputs to a dict of outputs."""
         model, names = self.keras(), input_names(self.keras())
         weights = None if self._states else archives.tensors(model)
         return lambda run: archives.call(model, [tf.constant(run[name]) for name in names], weights)
 
     def release(self) -> None:
-        """Let go of a model that was loaded, unless it keeps a state."""
+        """Release a model that was loaded, unless it keeps a state."""
         if not self._states:
             self._model = self._given
 
 
 class SignatureReference(Reference):
-    """A SavedModel's signature."""
+    """A signature of a SavedModel."""
 
     def __init__(self, path: str, loaded: Any, function: Any, key: str, has_state: bool) -> None:
-        """Take the SavedModel, which holds the variables; its function, and the key of that."""
+        """Take a loaded SavedModel, which owns the variables, a signature of it, and its key."""
         super().__init__(path, function.variables if has_state else ())
         self._loaded = loaded
         self.words = f"the SavedModel's signature {key}"
         self._function = function
 
     def function(self) -> Call:
-        """Return the signature as a function of a run's inputs."""
+        """Return the signature as a function from a dict of inputs to a dict of outputs."""
         return lambda run: self._function(
             **{name: tf.constant(array) for name, array in run.items()}
         )
@@ -427,35 +431,35 @@ def keras_source(
 
     Args:
         model: the model.
-        path: what it is called in messages.
-        name: the path beside which the SavedModel is kept.
+        path: the name of the model in messages.
+        name: the temporary SavedModel is saved beside this path.
         sizes: see `load`.
         loops: see `load`.
-        like: a signature of the same model, whose names the source has.
+        like: a signature of the same model, whose names of inputs and outputs are taken.
 
     Raises:
-        Failure: it does not take that batch, or has other inputs than the signature.
+        Failure: the model does not take this batch size, or has other inputs than the signature.
     """
     if like and len(model.inputs) != len(like.structured_input_signature[1]):
         raise script.Failure(
-            f"{path} has other inputs than the SavedModel beside it: make both of one model"
+            f"{path} has other inputs than the SavedModel beside it: save both from the same model"
         )
-    with script.doing("tracing it in inference mode"):
+    with script.doing("tracing the model in inference mode"):
         other = _rewritten(model, loops)
         try:
             function, specs = _traced(model, path, sizes, like)
-        except tf.errors.OperatorNotAllowedInGraphError:  # a size that varies decides on something
+        except tf.errors.OperatorNotAllowedInGraphError:  # Python code depends on a variable size
             if other is None:
                 raise
             model, other = other, None
             function, specs = _traced(model, path, sizes, like)
         source = Source(path, function.get_concrete_function(), specs, is_saved=False)
         if source.recurrent:
-            print("recurrent: the batch is fixed to 1; other sizes vary as before")
+            print("recurrent: the batch size is fixed to 1, and other sizes stay as they are")
             sizes = 1
             function, specs = _traced(model, path, sizes, like)
             source = Source(path, function.get_concrete_function(), specs, is_saved=False)
-    with script.doing("saving it for the converter"):
+    with script.doing("saving the model for the converter"):
         source.save(function, model, name)
     if other is not None:
         source.rewritten = _alike(source, other, path, name, sizes, like)
@@ -465,7 +469,7 @@ def keras_source(
 
 
 def _rewritten(model: keras.Model, loops: bool) -> keras.Model | None:
-    """Return a Keras model with other operations for some, or None."""
+    """Return a copy of a Keras model with some operations replaced, or None."""
     with contextlib.suppress(Exception):  # some models cannot be copied
         return rewriting.rewritten(model, loops)
     return None
@@ -474,9 +478,9 @@ def _rewritten(model: keras.Model, loops: bool) -> keras.Model | None:
 def _alike(
     source: Source, model: keras.Model, path: str, name: str, sizes: Sizes, like: Any
 ) -> Source | None:
-    """Return the source of a rewritten model, or None if it is no other, or takes other inputs."""
+    """Return the source of a rewritten model, or None if its inputs or outputs differ."""
     with contextlib.suppress(Exception):  # some layers cannot be unrolled
-        with script.doing("rewriting it"), script.quiet():
+        with script.doing("rewriting the model"), script.quiet():
             function, specs = _traced(model, path, sizes, like, list(source.inputs))
             found = Source(path, function.get_concrete_function(), specs, is_saved=False)
             if (found.inputs, found.outputs) != (source.inputs, source.outputs):
@@ -489,10 +493,10 @@ def _alike(
 def _traced(
     model: keras.Model, path: str, sizes: Sizes, like: Any, names: Sequence[str] = ()
 ) -> tuple[Any, list[tf.TensorSpec]]:
-    """Return a Keras model as a `tf.function` of its inputs only, and the specs of these.
+    """Return a Keras model as a `tf.function` of its inputs alone, and the specs of these inputs.
 
-    Variables would be read and made constants in each conversion again, which takes most of the
-    time where they are many. As constants they take memory, so large ones stay variables.
+    Each conversion would read the variables and make them constants again, which takes most of the
+    time if there are many. So weights are constants here, unless they would need much memory.
     """
     constants = archives.weights(model)
     large = sum(array.nbytes for side in constants for array in side) > LARGE
@@ -523,7 +527,7 @@ def _traced(
     except ValueError as error:
         reason = script.brief(error)
         if "scope name" in reason:
-            way = "Names of models and layers may hold letters, digits and _"
+            way = "Names of models and layers may hold letters, digits and _ only"
             raise script.Failure(f"{path}: {reason}\n{way}") from error
         message = f"{path} does not take {sizes} samples a run: {reason}"
         raise script.Failure(message) from error
@@ -531,7 +535,7 @@ def _traced(
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Return names for a model's inputs: letters, digits and underscores only, none twice."""
+    """Return unique names for a model's inputs, of letters, digits and underscores."""
     tensors = keras.tree.flatten(archives.inputs(model))
     names = [re.sub(r"\W", "_", tensor.name, flags=re.ASCII) for tensor in tensors]
     if len({*names}) < len(names) or not all(re.match("[A-Za-z]", name) for name in names):
@@ -540,7 +544,7 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def _loaded(archive: str) -> keras.Model:
-    """Return the Keras model of an archive, and say on a terminal that it is loaded."""
+    """Return the Keras model of an archive, and show on a terminal that it is being loaded."""
     with script.doing(f"loading {archive}"):
         return archives.load(archive)
 
@@ -554,19 +558,19 @@ def signature_source(
     name: str,
     sizes: Sizes,
 ) -> Source:
-    """Return a SavedModel's signature as a source: as it is, with its batch fixed, or frozen.
+    """Return a signature of a SavedModel as a source: as it is, with fixed sizes, or frozen.
 
     Args:
-        path: what was given.
-        directory: where the SavedModel is.
+        path: the path that was given.
+        directory: the directory of the SavedModel.
         loaded: the loaded SavedModel.
         function: its signature.
-        key: the signature's key.
-        name: the path beside which another SavedModel is kept, if one must be made.
+        key: the key of the signature.
+        name: if another SavedModel must be made, it is saved beside this path.
         sizes: see `load`.
 
     Raises:
-        Failure: it does not take that batch.
+        Failure: the signature does not take this batch size.
     """
     taken = function.structured_input_signature[1]
     for spec in taken.values():
@@ -577,8 +581,8 @@ def signature_source(
     source = Source(path, function, specs, is_saved=True)
     source.directory, source.signature = directory, key
     saved = None
-    # A copy has the first state, and nothing but this signature. Each conversion loads the
-    # SavedModel again: with large variables that takes longer than to copy it once.
+    # A copy has the initial state, and only this signature. Each conversion loads the SavedModel
+    # again. With large variables that takes longer than copying it once.
     is_large = _bytes(function) > LARGE and not _has_tables(function)
     if sizes or source.has_state or is_large:
         saved = tf.function(
@@ -587,10 +591,10 @@ def signature_source(
             autograph=False,
         )
     if _worth_freezing(function, source.ops) and not source.has_state:
-        with contextlib.suppress(Exception):  # it asks for a variable's shape
+        with contextlib.suppress(Exception):  # freezing fails if a variable has no known shape
             saved = _frozen(function, specs)
     if saved:
-        with script.doing("saving it for the converter"), script.quiet():
+        with script.doing("saving the model for the converter"), script.quiet():
             source.save(saved, loaded, name)
     return source
 
@@ -599,8 +603,8 @@ def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, s
     """Load a SavedModel and choose its signature.
 
     Returns:
-        Where it is: the given directory, or a frozen copy; the loaded object, which keeps such a
-        copy; the signature and its key.
+        The directory, which is the given one or that of a frozen copy. The loaded object, which
+        keeps such a copy alive. The signature, and its key.
     """
     directory = artifacts.stem(path)
     try:
@@ -631,7 +635,7 @@ def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, s
 def _frozen_copy(path: str, directory: str, name: str) -> Source:
     """Return a copy of a SavedModel with its variables as constants.
 
-    The slots of Keras 2's older optimizers can only be read by TensorFlow's v1 loader.
+    Only TensorFlow's v1 loader can read the slots of the older optimizers of Keras 2.
     """
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
@@ -654,11 +658,11 @@ def _frozen_copy(path: str, directory: str, name: str) -> Source:
 
 
 def _worth_freezing(function: Any, ops: set[str]) -> bool:
-    """Return whether variables shall be made constants, once for all conversions.
+    """Return whether to make variables constants, once for all conversions.
 
-    Each conversion reads variables anew, which takes most of the time where they are many. Large
-    ones would need much memory as constants, and tables of words are no variables. Loops and
-    branches take them as tensors.
+    Each conversion reads the variables again, which takes most of the time if there are many. Large
+    ones would need much memory as constants. Lookup tables cannot be constants. Loops and branches
+    take variables as tensors.
     """
     if len(function.variables) < MANY or _has_tables(function) or ops & BRANCHES:
         return False
@@ -666,19 +670,19 @@ def _worth_freezing(function: Any, ops: set[str]) -> bool:
 
 
 def _has_tables(function: Any) -> bool:
-    """Return whether a signature reads tables of words, or the like, beside variables."""
+    """Return whether a signature reads lookup tables or other resources beside variables."""
     resources = sum(end.dtype == tf.resource for end in function.captured_inputs)
     return resources > len(function.variables)
 
 
 def _bytes(function: Any) -> float:
-    """Return the bytes of a signature's variables, or NaN if the shape of one is not known."""
+    """Return the bytes of a signature's variables, or NaN if the shape of one is unknown."""
     sizes = [(v.dtype.size, v.shape.num_elements()) for v in function.variables]
     return sum(math.nan if count is None else size * count for size, count in sizes)
 
 
 def _spec(name: str, shape: Any, dtype: Any, sizes: Sizes = None) -> tf.TensorSpec:
-    """Return a `tf.TensorSpec` with the sizes that are to be fixed; see `load`."""
+    """Return a `tf.TensorSpec` with its sizes fixed as `sizes` asks; see `load`."""
     shape = tf.TensorShape(shape)
     if isinstance(sizes, Mapping):
         shape = sizes[name]
@@ -692,7 +696,7 @@ def _frozen(signature: Any, specs: Sequence[tf.TensorSpec]) -> Any:
 
     Args:
         signature: a function of a SavedModel's `signatures`.
-        specs: its inputs.
+        specs: the specs of its inputs.
     """
     constant = convert_to_constants.convert_variables_to_constants_v2(
         signature, lower_control_flow=False
@@ -700,8 +704,8 @@ def _frozen(signature: Any, specs: Sequence[tf.TensorSpec]) -> Any:
     inputs, outputs = ([end.name for end in side] for side in (constant.inputs, constant.outputs))
     specs = sorted(specs, key=lambda spec: spec.name)  # the order of `tf.nest.flatten`
     names = sorted(signature.structured_outputs)
-    # Reading a variable leaves an Identity, and an order in which to read: each conversion would
-    # look at thousands of them again.
+    # Each variable that was read leaves an Identity and control dependencies. Each conversion would
+    # process thousands of them again.
     graph, ends = constant.graph.as_graph_def(), [name.split(":")[0] for name in outputs]
     for node in graph.node:
         node.input[:] = [end for end in node.input if not end.startswith("^")]
@@ -713,13 +717,13 @@ def _frozen(signature: Any, specs: Sequence[tf.TensorSpec]) -> Any:
 def _imported(
     graph: Any, inputs: Sequence[str], outputs: Mapping[str, str], specs: Sequence[tf.TensorSpec]
 ) -> Any:
-    """Return a `tf.function` of tensors, which returns a dict, that computes what a graph does.
+    """Return a graph as a `tf.function` that takes tensors and returns a dict of tensors.
 
     Args:
         graph: a `GraphDef` without variables.
         inputs: the names of its input tensors.
-        outputs: a dict from the names of outputs to those of tensors.
-        specs: the inputs.
+        outputs: a dict from the names of outputs to the names of tensors.
+        specs: the specs of the inputs.
     """
 
     def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -731,16 +735,16 @@ def _imported(
 
 
 def _input(spec: tf.TensorSpec) -> samples.Input:
-    """Return a `samples.Input` of a `tf.TensorSpec`."""
+    """Return a `tf.TensorSpec` as a `samples.Input`."""
     shape = () if spec.shape.rank is None else tuple(spec.shape)
     return samples.Input(shape, np.dtype(spec.dtype.as_numpy_dtype))
 
 
 def outputs_of(function: Call, runs: Sequence[Arrays]) -> list[Arrays]:
-    """Return a function's outputs for runs that are joined into one call, a dict for each.
+    """Join runs into one call of a function, and return a dict of outputs for each run.
 
     Raises:
-        ValueError: it does not return an output for each sample.
+        ValueError: the function does not return an output for each sample.
         tf.errors.OpError: the function fails on these inputs.
     """
     if len(runs) == 1:

@@ -1,4 +1,4 @@
-"""What do the figures look like? Training, variants, and the graph, in one look."""
+"""What do the figures look like? Draws the training, the variants and the graph in one style."""
 
 import contextlib
 import os
@@ -17,9 +17,10 @@ MARKERS = dict(zip(COLORS, "os^XvDP", strict=True))
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Return an empty figure: one that a notebook shows, elsewhere one for files, without a window.
+    """Return an empty figure of a size in inches, which a notebook shows.
 
-    A program that calls this package may show figures of its own, which must not change.
+    Elsewhere it is for files only, and needs no window. It is kept out of `pyplot`, because a
+    program that calls this package may show figures of its own.
     """
     settings: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
     if script.in_notebook():
@@ -30,7 +31,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _axes(**settings: Any) -> tuple[Any, Any, Any]:
-    """Return a figure and its two axes, side by side without a frame."""
+    """Return a figure and its two axes side by side, without lines at the top and right."""
     figure = _figure(10, 4.4)
     axes = figure.subplots(1, 2, **settings)
     for each in axes:
@@ -47,16 +48,16 @@ def training(
     unseen: np.ndarray,
     predicted: np.ndarray,
 ) -> Figure:
-    """Draw how the loss fell, and what was learned: the line, its data, and predictions outside.
+    """Draw how the loss fell, and the learned line with its data and predictions outside of them.
 
     Args:
         losses: the mean loss of each epoch.
-        updates: how many updates an epoch has.
-        model: a function of float32 (n, 1), such as the Keras model.
+        updates: the number of updates in an epoch.
+        model: a function from float32 (n, 1) to outputs (n, 1), such as the Keras model.
         x: the inputs of the training data, (n, 1).
-        y: its outputs, (n, 1).
-        unseen: inputs outside of the data, (m, 1).
-        predicted: the model's outputs for these, (m, 1).
+        y: the outputs of the training data, (n, 1).
+        unseen: inputs outside of the training data, (m, 1).
+        predicted: the model's outputs for the unseen inputs, (m, 1).
     """
     figure, left, right = _axes()
     left.semilogy(updates * np.arange(1, len(losses) + 1), losses, "o-", color=BLUE)
@@ -74,13 +75,13 @@ def training(
 def variants(
     x: np.ndarray, outputs: Mapping[str, np.ndarray], contents: Mapping[str, inside.Content]
 ) -> Figure:
-    """Draw what each variant predicts over x, and the bytes of its file.
+    """Draw what each variant predicts over x, and the size of its file.
 
     Args:
-        x: increasing numbers, (n,). Each variant is drawn at every fourth, so that none hides
-            another.
-        outputs: a dict from variants to what they predict for x, (n,).
-        contents: a dict from variants to what is in their files.
+        x: increasing numbers, (n,). Each variant is drawn at every fourth of them, so that no
+            variant hides another.
+        outputs: a dict from variants to their predictions for x, (n,).
+        contents: a dict from variants to the content of their files.
     """
     figure, left, right = _axes(width_ratios=[2.4, 1])
     sizes = {variant: contents[variant].size for variant in outputs}
@@ -100,10 +101,10 @@ def variants(
 
 
 def steps(tensor: inside.Tensor, x: float) -> Figure:
-    """Draw the integers of a quantized tensor over the real numbers that they stand for.
+    """Draw the integers of a quantized tensor above the real numbers that they stand for.
 
     Args:
-        tensor: an `inside.Tensor` of int8 with one scale.
+        tensor: an `inside.Tensor`, int8 with one scale.
         x: a real number in its range, which is marked.
     """
     assert tensor.scales is not None and tensor.zero_points is not None
@@ -142,12 +143,12 @@ def compared(
     columns: Mapping[str, Mapping[str, tuple[float, str]]],
     operations: Sequence[tuple[str, float, str]] = (),
 ) -> Figure:
-    """Draw what each variant costs: a panel of bars for each figure, one bar for a variant.
+    """Draw the sizes, times and losses of variants: a panel for each, with a bar for each variant.
 
     Args:
-        columns: a dict from the panels' titles to dicts from variants to a number and its text.
-        operations: names of operations, what each loses, and the text of that: one panel more, if
-            there are any.
+        columns: a dict from the titles of panels to dicts from variants to a number and its text.
+        operations: the name of each operation, its loss and the text of that. If there are any,
+            they get a panel.
     """
     widths = [1.0] * len(columns) + ([1.4] if operations else [])
     figure = _figure(3.4 * sum(widths), 2.9)
@@ -166,7 +167,7 @@ def compared(
 def _bars(
     axes: Any, title: str, bars: Sequence[tuple[str, float, str]], colors: Sequence[str]
 ) -> None:
-    """Draw bars, each with its name and its text, the first on top."""
+    """Draw horizontal bars, the first on top, each with its name and its text."""
     numbers = [number for _, number, _ in bars]
     axes.barh(range(len(bars)), numbers, color=colors)
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
@@ -179,11 +180,11 @@ def _bars(
 
 
 def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digraph:
-    """Draw the operations of several files side by side, with the weights that each takes.
+    """Draw the operations of several files side by side, with the weights that each uses.
 
     Args:
-        contents: a dict from variants, or other titles, to what is in their files.
-        path: where to draw it, a path that ends in `.png`; see `graph`.
+        contents: a dict from variants, or other titles, to the content of their files.
+        path: the path of the picture, which ends in `.png`; see `graph`.
 
     Returns:
         The drawing, which a notebook shows.
@@ -204,7 +205,7 @@ def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digrap
                 lines = [operation.name, *map(str, operation.weights)]
                 side.node(node, "\n".join(lines), color=COLORS.get(variant, BLUE), penwidth="2")
                 for tensor in operation.inputs:
-                    if tensor.number in makers:  # not a state, which no operation makes
+                    if tensor.number in makers:  # a state is made by no operation
                         side.edge(makers[tensor.number], node)
                 makers |= {tensor.number: node for tensor in operation.outputs}
             for tensor in content.outputs:
@@ -218,7 +219,7 @@ def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digrap
 
 
 def save(figure: Figure, path: str) -> None:
-    """Save a figure of matplotlib as a picture, and say so."""
+    """Save a figure of matplotlib as a picture, and print its path."""
     with artifacts.atomic_file(path) as file:
         figure.savefig(file, dpi=120)
     print(f"saved {path}")
@@ -226,15 +227,15 @@ def save(figure: Figure, path: str) -> None:
 
 @contextlib.contextmanager
 def graph(path: str) -> Iterator[str]:
-    """Yield a path to draw a graph to; the drawing is moved to `path` when it is complete.
+    """Yield a temporary path to draw a graph to. A complete drawing is moved to `path`.
 
-    `dot`, the program of Graphviz that draws, may be missing or give up on a large graph. Then a
-    line says so.
+    Graphviz's program `dot` draws. If it is missing or gives up on a large graph, a message is
+    printed in place of an error.
     """
     try:
         with (
             artifacts.atomic_file(path) as file,
-            contextlib.redirect_stdout(None),  # pydot prints all that a failing `dot` says
+            contextlib.redirect_stdout(None),  # pydot prints the whole output of a failing `dot`
         ):
             yield file
             if not os.path.exists(file):  # in a notebook, Keras only prints that `dot` is missing

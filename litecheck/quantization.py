@@ -1,4 +1,4 @@
-"""Which operation loses it? Each is quantized alone, and the others stay in float."""
+"""Which operation loses accuracy? Each is quantized alone, while all others stay in float."""
 
 import bisect
 import math
@@ -12,23 +12,24 @@ import tensorflow as tf
 
 from litecheck import inside, samples, script
 
-FAR = 3.0  # times the next largest value: more than a bit and a half is lost to such samples
-OFTEN = 0.2  # of the tensors: an outlier of one input may show in few
-FEWEST = 5  # samples that calibrate, to call one of them an outlier
-SECONDS = 60  # of trying operations
-BACK = 0.9  # of the loss that operations in float are to bring back
-NAMELESS = r"PartitionedCall|^tfl\."  # names that the converter gives
+# Times the next largest value: such samples cost all others more than a bit and a half.
+FAR = 3.0
+OFTEN = 0.2  # of the tensors: an outlier in one input may affect only few of them
+FEWEST = 5  # calibration samples, below which none is called an outlier
+SECONDS = 60  # after this time, no further operation is tried
+BACK = 0.9  # the part of the loss that keeping operations in float must avoid
+NAMELESS = r"PartitionedCall|^tfl\."  # names that the converter invents
 WEIGHTED = r"convolution|depthwise|MatMul|Tensordot|einsum|conv2d_transpose|lookup|gather"
 
 
 class Cost(NamedTuple):
-    """What an operation of a float32 file loses.
+    """What is lost if one operation of a float32 file is quantized.
 
     Attributes:
-        name: that of its first output, as the file calls it.
-        kind: what it is called in the schema, such as "CONV_2D".
-        layer: the layer that it belongs to, or what is known of that.
-        loss: the mean error where it alone is quantized, as a part of the outputs' ranges.
+        name: the name of its first output in the file.
+        kind: its name in the schema, such as "CONV_2D".
+        layer: the layer that it belongs to, or a scope of its name, or "".
+        loss: the mean error if it alone is quantized, as a part of the outputs' ranges.
     """
 
     name: str
@@ -37,18 +38,18 @@ class Cost(NamedTuple):
     loss: float
 
     def __str__(self) -> str:
-        """Return it as "CONV_2D of conv2d_1"."""
+        """Return the operation in words, such as "CONV_2D of conv2d_1"."""
         return f"{self.kind} of {self.layer}" if self.layer else self.kind
 
 
 class Outliers(NamedTuple):
-    """Runs whose values are far above those of all others.
+    """Runs whose values are far above those of all other runs.
 
     Attributes:
-        runs: their numbers.
+        runs: the numbers of these runs.
         tensors: in how many tensors they have the largest values.
-        of: of how many.
-        times: how far they are above the next ones, the median of these tensors.
+        of: how many tensors there are.
+        times: their value divided by the next largest one, the median over these tensors.
     """
 
     runs: list[int]
@@ -58,14 +59,14 @@ class Outliers(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """What a search has found.
+    """What the search for costly operations found.
 
     Attributes:
-        costs: those of the operations that were tried, the costliest first.
-        floats: the names of as few as bring nine tenths of the loss back; None if the search was
-            interrupted, or if those that were tried do not.
+        costs: the `Cost` of each operation that was tried, the costliest first.
+        floats: the names of the operations to keep in float: the fewest that avoid nine tenths of
+            the loss. None if the search was interrupted, or if all that were tried do not.
         of: how many operations there are.
-        whole: what is lost where all of them are quantized.
+        whole: the loss if all of them are quantized.
     """
 
     costs: list[Cost]
@@ -75,10 +76,10 @@ class Ranking(NamedTuple):
 
 
 class PartInteger:
-    """Makes `.tflite` files of integers in which some operations stay in float.
+    """Makes integer `.tflite` files in which some operations stay in float.
 
     Attributes:
-        operations: those of the float32 file, an `inside.Operation` each.
+        operations: the operations of the float32 file, each an `inside.Operation`.
         has_float_ends: whether inputs and outputs are float32.
     """
 
@@ -86,11 +87,11 @@ class PartInteger:
         """Calibrate, once for all files.
 
         Args:
-            converter: a new one with a representative dataset. It is of no use afterwards.
-            runs: what the dataset yields.
+            converter: a new converter with a representative dataset. It cannot be used again.
+            runs: the runs that the dataset yields.
 
         Raises:
-            Exception: the converter cannot do it.
+            Exception: the converter cannot calibrate this model.
         """
         self._options = tf.lite.experimental.QuantizationDebugOptions(fully_quantize=True)
         self._debugger = tf.lite.experimental.QuantizationDebugger(
@@ -100,11 +101,11 @@ class PartInteger:
         self.has_float_ends = False
 
     def file(self, floats: Collection[str]) -> bytes:
-        """Return the file in which some operations stay in float.
+        """Return the content of the file in which some operations stay in float.
 
         Args:
-            floats: the names of their first outputs. The converter ignores names that it does not
-                know, so these are those of `operations`.
+            floats: the names of their first outputs, as in `operations`. The converter would ignore
+                an unknown name, so it is checked here.
         """
         known = {operation.outputs[0].name for operation in self.operations}
         assert known.issuperset(floats), "a name of no operation"
@@ -114,12 +115,12 @@ class PartInteger:
 
 
 def outliers(magnitudes: Sequence[np.ndarray]) -> Outliers | None:
-    """Return the runs that set the largest values in most tensors, far above the next; or None.
+    """Return the runs whose values are by far the largest in most tensors, or None.
 
-    They are at most a twentieth of all, or two of twenty.
+    Up to 19 runs have one outlier at most, up to 59 runs two, and more runs a twentieth.
 
     Args:
-        magnitudes: for each tensor the largest absolute value of each run, float32 (runs,).
+        magnitudes: for each tensor, the largest absolute value in each run, float32 (runs,).
     """
     varying = np.array([each for each in magnitudes if np.ptp(each) > 0])
     count = varying.shape[-1]
@@ -143,16 +144,17 @@ def outliers(magnitudes: Sequence[np.ndarray]) -> Outliers | None:
 def layers_of(names: Collection[str], layers: Collection[str]) -> dict[str, str]:
     """Return which layers tensors belong to, as far as their names tell.
 
-    Fused operations have the names of all, divided by ";": the one with weights counts. Keras opens
-    the scope of a layer twice, so that TensorFlow numbers it: `conv2d_1` is the layer `conv2d`,
-    unless a scope without such a number shows that it does not.
+    The name of a fused operation joins several names by ";". The one of an operation with weights
+    counts. Keras opens the scope of a layer twice, so TensorFlow appends a number to the second:
+    `conv2d_1` is the layer `conv2d`. If any layer's scope appears without such a number, no numbers
+    were appended.
 
     Args:
-        names: the tensors' names.
+        names: the names of tensors.
         layers: the names of the model's layers, if they are known.
 
     Returns:
-        A dict from names to those of layers, or of the last scope; "" where there is none.
+        A dict from each name to its layer, or else to its last scope, or "" if it has none.
     """
     scopes = {scope for name in names for part in name.split(";") for scope in part.split("/")}
     unlike = {scope for scope in scopes if _bare(scope) == scope or _bare(scope) not in layers}
@@ -161,7 +163,7 @@ def layers_of(names: Collection[str], layers: Collection[str]) -> dict[str, str]
 
 
 def _bare(scope: str) -> str:
-    """Return a scope without the number that makes it unique."""
+    """Return a scope without the number that TensorFlow appended."""
     return re.sub(r"_\d+$", "", scope)
 
 
@@ -169,12 +171,12 @@ def _layer_of(name: str, layers: Collection[str], is_numbered: bool) -> str:
     """Return which layer a tensor belongs to; see `layers_of`."""
     parts = sorted(name.split(";"), key=lambda part: not re.search(WEIGHTED, part))
     for part in parts:
-        for scope in part.split("/")[-2::-1]:  # the last is the operation
+        for scope in part.split("/")[-2::-1]:  # the last part names the operation
             for known in [_bare(scope), scope] if is_numbered else [scope, _bare(scope)]:
                 if known in layers:
                     return known
     scopes = [scope for scope in parts[0].split("/") if not re.search(NAMELESS, scope)]
-    inner = scopes[1:] or scopes  # the first is the model
+    inner = scopes[1:] or scopes  # the first scope is the model
     return "".join(inner[-2:-1] or inner)
 
 
@@ -183,14 +185,14 @@ def ranked(
     loss: Callable[[Collection[str]], float],
     layers: Collection[str],
 ) -> Ranking:
-    """Return which operations lose most, and as few as bring nine tenths back in float.
+    """Return which operations lose most, and the fewest that must stay in float.
 
-    After a minute no other operation is tried; Ctrl-C ends the search.
+    After a minute no further operation is tried. Ctrl-C ends the search.
 
     Args:
-        operations: those of the float32 file.
-        loss: returns what a file loses in which operations of these names stay in float, or
-            infinity if there is no such file. It must be measured on samples that calibrate.
+        operations: the operations of the float32 file.
+        loss: returns the loss of a file in which the operations of the given names stay in float,
+            or infinity if there is no such file. It must be measured on calibration samples.
         layers: the names of the model's layers, if they are known.
     """
     kinds = {each.outputs[0].name: each.name for each in operations}
@@ -206,7 +208,7 @@ def ranked(
                 found.append(Cost(name, kinds[name], own[name], alone))
         found.sort(key=lambda cost: -cost.loss)
         names = [cost.name for cost in found]
-        with script.doing("finding how few bring it back"):
+        with script.doing("finding how few operations to keep in float"):
             whole = loss([])
             limit = BACK * loss(kinds) + (1 - BACK) * whole
             count = bisect.bisect_left(

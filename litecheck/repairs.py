@@ -1,4 +1,4 @@
-"""What can be done where full integer loses much? Looks for each cause, and tries what fixes it."""
+"""What helps if full integer loses much? Looks for each cause in turn, and tries its fix."""
 
 import contextlib
 import json
@@ -25,19 +25,19 @@ from litecheck import (
 from litecheck.artifacts import INTEGERS, PART
 from litecheck.table import FIRST, SPARED, Check, Refused, Tried, percent, print_note
 
-SOME, MORE = 16, 100  # runs in which a loss is measured, and the ranges of numbers
-OTHERS = 4.0  # times the error on samples that calibrate: then the samples are the cause
-CLEARLY = 0.9  # of an error: less than that is an improvement
-MOST = 0.9  # of the samples: what they reach, but for a few
-WIDER = 8.0  # times: three bits are lost to samples that reach so far
-UNLIKE = 4.0  # times: ranges of numbers that one scale does not fit
-NAMED = 8  # samples at most
-SPREAD = 1 / 3  # of the operations: a loss in more of them is one of the whole model
-LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or these bytes beside them
+SOME, MORE = 16, 100  # runs on which a loss is measured, and on which ranges are
+OTHERS = 4.0  # times the error on calibration samples: if others err more, samples are the cause
+CLEARLY = 0.9  # of the former error: at most this is an improvement
+MOST = 0.9  # of the samples: the few largest ones do not count
+WIDER = 8.0  # times the range of the others: such calibration samples waste three bits
+UNLIKE = 4.0  # times: ranges that differ by more do not fit one scale
+NAMED = 8  # samples that a message names at most
+SPREAD = 1 / 3  # of the operations: if more must stay in float, the whole model is the cause
+LARGER, BESIDE = 1.1, 4096  # times the bytes of dynamic range, or bytes more than it has
 
 
 class Measure:
-    """How far a file is off on some runs, the mean as a part of the ranges of numbers."""
+    """Measures the mean error of a file on some runs, each error divided by its number's range."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Measure:
         ranges: samples.Arrays | None = None,
         most: int = SOME,
     ) -> None:
-        """Take the float model's outputs of the first runs.
+        """Compute the float model's outputs of the first runs.
 
         Args:
             check: the `Check` of the model.
             given: the samples.
-            ranges: those of outputs over other samples, which count where they are larger.
-            most: on how many runs a loss is measured.
+            ranges: ranges of the outputs over other samples. They count where they are larger.
+            most: on how many runs the error is measured.
         """
         few, more = given.part(0, most), given.part(0, MORE)
         self._check, self.runs, self.ids = check, few.runs, few.ids
@@ -61,23 +61,23 @@ class Measure:
         self._ranges = {name: np.maximum(own[name], (ranges or own)[name]) for name in own}
 
     def __call__(self, content: bytes) -> float:
-        """Return how far a file is off."""
+        """Return the mean error of a file."""
         return self.of(self._check.outputs(content, self.runs))
 
     def of(self, outputs: Sequence[dict[str, np.ndarray]]) -> float:
-        """Return how far these outputs are off."""
+        """Return the mean error of the outputs of these runs."""
         return verdict.mean_error(outputs, self.true, self._ranges)
 
 
 def repair(check: Check, replaced: Callable[[], None]) -> bool:
-    """Say why full integer loses much, and save what loses less.
+    """Print why full integer loses much, and save a file that loses less.
 
     Args:
-        check: a `Check` of which full integer is saved.
-        replaced: is called when another file has taken its place.
+        check: a `Check` with a saved full-integer file.
+        replaced: a function that is called when another full-integer file may have replaced it.
 
     Returns:
-        Whether 16 bits need not be tried.
+        Whether the loss is repaired, or there is none, so that 16 bits need not be tried.
     """
     with script.quiet():
         has_test_set = check.has_test_set()
@@ -106,7 +106,7 @@ def _content(check: Check) -> bytes:
 
 
 def _tried(check: Check, variant: str, content: bytes) -> Tried | None:
-    """Return what was found of a file, or None if LiteRT refuses it."""
+    """Run and compare a file of a variant. Return the results, or None if LiteRT refuses it."""
     path = f"{check.model.name}{artifacts.VARIANTS[variant].suffix}"
     with contextlib.suppress(Refused):
         return check.tried(variant, content, path)
@@ -119,10 +119,13 @@ def _is_better(check: Check, found: Tried) -> bool:
 
 
 def _without_outliers(check: Check) -> bool:
-    """Calibrate again without samples that alone set the ranges, and keep that if it is better.
+    """Calibrate again without outliers, which alone set the ranges, and keep that if it is better.
 
-    Without a test set such a sample is compared as well, and sets the ranges of outputs: then the
-    error of the others counts.
+    Without a test set the outliers are compared, too, and set the ranges of outputs. So the error
+    of the other samples decides.
+
+    Returns:
+        Whether another file is saved.
     """
     found = quantization.outliers([largest for _, largest in check.magnitudes])
     if not found:
@@ -147,7 +150,7 @@ def _without_outliers(check: Check) -> bool:
     who = f"one of {_named(ids)}" if few and not one else _named(ids)
     print_note(
         f"{who} {'sets' if few else 'set'} the largest value in {found.tensors:,} of"
-        f" {found.of:,} tensors, {found.times:.2g} times the next one's"
+        f" {found.of:,} tensors, {found.times:.2g} times the next largest value"
     )
     check.calibrating = rest
     check.magnitudes = [(name, largest[kept]) for name, largest in check.magnitudes]
@@ -158,7 +161,7 @@ def _without_outliers(check: Check) -> bool:
 
 
 def _named(ids: Sequence[int]) -> str:
-    """Return samples in words."""
+    """Return the numbers of samples in words, as "samples 1 and 2"."""
     if len(ids) == 1:
         return f"sample {ids[0]}"
     if len(ids) > NAMED:
@@ -167,9 +170,10 @@ def _named(ids: Sequence[int]) -> str:
 
 
 def _leaving_out(given: samples.Samples, ids: Sequence[int]) -> str:
-    """Return how to leave samples out of those that are given."""
+    """Return a shell command, or Python code, that removes samples from the given file or array."""
     file, numbers = given.source or "", list(ids)
-    name = repr(file) if os.name == "nt" else json.dumps(file)  # for `script.joined`'s quotes
+    # `script.joined` quotes by the rules of each system's shell.
+    name = repr(file) if os.name == "nt" else json.dumps(file)
     if not file.endswith((".npy", ".npz")):
         return f"samples=np.delete(x, {numbers}, axis=0)"
     code = f"import numpy as np; x = np.load({name});"
@@ -181,7 +185,7 @@ def _leaving_out(given: samples.Samples, ids: Sequence[int]) -> str:
 
 
 def _is_calibrated_otherwise(check: Check) -> bool:
-    """Return whether only samples that do not calibrate lose much, and say so."""
+    """Return whether the calibration samples are unlike the others, and print how."""
     others = check.others()
     if not others.runs:
         return False
@@ -193,8 +197,8 @@ def _is_calibrated_otherwise(check: Check) -> bool:
         ]
         if reach and reach[0] > WIDER * reach[1] > 0:
             times = f"{reach[0] / reach[1]:,.0f} times"
-            print_note(f"{name} of the samples that calibrated reaches {times} as far as of others")
-            print_note("scale both alike: as in training")
+            print_note(f"{name} reaches {times} as far in the calibration samples as in the others")
+            print_note("scale both as in training")
             return True
     content = _content(check)
     ranges = check.ranges() if check.has_test_set() else None
@@ -203,23 +207,26 @@ def _is_calibrated_otherwise(check: Check) -> bool:
         return False
     count = check.calibrating.size()
     print_note(
-        f"mean error {percent(own)} of the range on samples that calibrated ({count:,} did),"
-        f" {percent(other)} on others"
+        f"mean error {percent(own)} of the range on calibration samples ({count:,}),"
+        f" {percent(other)} on other samples"
     )
     way = models.samples_of(check.model)
-    print_note(f"give more samples, of all kinds that it will meet, scaled as in training: {way}")
+    print_note(f"give more samples, of all kinds that occur in use, scaled as in training: {way}")
     return True
 
 
 def _ends_lose(check: Check, measure: Measure) -> bool:
-    """Return whether most of the loss is that of inputs and outputs alone, and say of which."""
+    """Return whether rounding inputs and outputs alone causes at least half of the loss.
+
+    If so, the inputs and outputs that cause it are printed, with what helps.
+    """
     content = _content(check)
     whole, runner = measure(content), litert.Runner(content)
     tensors = {"input": runner.inputs, "output": runner.outputs}
     known: dict[frozenset[str], Sequence[samples.Arrays]] = {frozenset(): measure.true}
 
     def loss(ends: Collection[tuple[str, str]]) -> float:
-        """Return what the float model loses if these inputs and outputs are rounded to integers."""
+        """Return the loss of the float model if these inputs and outputs are rounded to int8."""
 
         def rounded(kind: str, arrays: samples.Arrays) -> samples.Arrays:
             return {
@@ -266,25 +273,33 @@ def _ends_lose(check: Check, measure: Measure) -> bool:
                 " outside the model"
             )
         else:
-            print_note("256 steps from its lowest to its highest number are too coarse for it")
+            print_note("256 steps from its lowest to its highest number are too coarse")
     return True
 
 
 def _is_far_from_zero(arrays: Sequence[np.ndarray]) -> bool:
-    """Return whether numbers vary by little of their size."""
+    """Return whether numbers vary little relative to their size."""
     low, high = min(map(np.min, arrays)), max(map(np.max, arrays))
     return bool(high - low < max(abs(low), abs(high)) / UNLIKE)
 
 
 def _keep_in_float(check: Check, measure: Measure, has_float_ends: bool) -> None:
-    """Look for the operations that lose it, and keep the file in which few stay in float."""
+    """Look for the operations that lose accuracy, and save a file in which these stay in float.
+
+    If that does not help, channels are equalized.
+
+    Args:
+        check: the `Check`.
+        measure: returns the loss of a file.
+        has_float_ends: whether inputs and outputs are the cause, and so stay float32.
+    """
     runs = check.calibrating.runs
     try:
         with script.doing("calibrating"):
             converter = converters.converter(check.integers, PART, runs)
             quantizer = quantization.PartInteger(converter, runs)
     except Exception as error:
-        print_note(f"which operation loses it is not known: {causes.refusal(error)}")
+        print_note(f"cannot find the operations that lose accuracy: {causes.refusal(error)}")
         return
     quantizer.has_float_ends = has_float_ends
 
@@ -302,7 +317,7 @@ def _keep_in_float(check: Check, measure: Measure, has_float_ends: bool) -> None
     _print_ranking(found)
     if found.floats is None:
         print_note(
-            "the search ended before it knew which of them to keep in float: no file is made"
+            "the search ended before it knew which operations to keep in float: no file is made"
         )
         return
     content = file(found.floats)
@@ -323,7 +338,7 @@ def _keep_in_float(check: Check, measure: Measure, has_float_ends: bool) -> None
 
 
 def _print_ranking(found: quantization.Ranking) -> None:
-    """Print the costliest operations."""
+    """Print the four costliest operations, and how many were tried."""
     words = f"{len(found.costs):,} operations"
     if len(found.costs) < found.of:
         words = f"{len(found.costs):,} of {found.of:,} operations"
@@ -334,11 +349,14 @@ def _print_ranking(found: quantization.Ranking) -> None:
 
 
 def _keep_if_small(check: Check, tried: Tried, count: str) -> None:
-    """Keep a file of part integers, unless float32 or, as it serves, dynamic range is smaller.
+    """Save a part-integer file, unless it is too large.
+
+    It must be smaller than float32. If dynamic range loses little, it may be larger than dynamic
+    range only by the limits `LARGER` and `BESIDE`.
 
     Args:
         check: the `Check`.
-        tried: what was found of the file.
+        tried: the results of the file.
         count: how many operations stay in float, in words.
     """
     most = {FIRST: float(check.rows[FIRST].bytes)}
@@ -354,7 +372,7 @@ def _keep_if_small(check: Check, tried: Tried, count: str) -> None:
 
 
 def _equalized(check: Check) -> bool:
-    """Equalize the channels of an archive, and keep that if it is better.
+    """Equalize the channels of a Keras model, and save the full-integer file if it is better.
 
     Returns:
         Whether full integer loses little now.

@@ -1,10 +1,10 @@
-"""How is a Keras model another graph with the same outputs, which LiteRT has operations for?
+"""How is a Keras model rewritten with operations that LiteRT has, for the same outputs?
 
-Keras 3 computes a recurrent layer in a loop of dozens of operations, which cannot be calibrated.
-TensorFlow's converter makes one operation, `UNIDIRECTIONAL_SEQUENCE_LSTM`, of a function that has
-the attribute `api_implements` (TensorFlow, lite/python/convert_saved_model and its pass
-"prepare-composite-functions"). Other layers repeat the operations of a step. Whether the outputs
-are the same, the check says.
+Keras 3 computes a recurrent layer in a loop of dozens of operations, which cannot be calibrated. An
+LSTM layer becomes one operation, `UNIDIRECTIONAL_SEQUENCE_LSTM`: TensorFlow's converter makes it
+from a function that has the attribute `api_implements` (TensorFlow, lite/python/convert_saved_model
+and its pass "prepare-composite-functions"). Other recurrent layers of a few steps are unrolled:
+they repeat the operations of a step. The check compares the outputs, as it does for every file.
 """
 
 import contextlib
@@ -20,24 +20,25 @@ from ai_edge_litert import schema_py_generated as schema
 
 from litecheck import inside, keras2
 
-STEPS = 128  # of a layer that is unrolled at most
-STATE, CELL, HIDDEN = 18, 19, 4  # LSTM's inputs and its intermediate tensor, in LiteRT's kernel
+STEPS = 128  # longer layers are not unrolled
+# Places in LiteRT's LSTM kernel: of the output's and the cell's state among the inputs, and of the
+# hidden tensor among the intermediate ones.
+STATE, CELL, HIDDEN = 18, 19, 4
 RECURRENT = tuple(getattr(keras.layers, name) for name in keras2.RECURRENT)
 
 
 def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
-    """Return a copy of a model with other operations for some; None if it has none of those.
+    """Return a copy of a model with some operations replaced, or None if it has none of these.
 
-    They are recurrent layers, `UpSampling2D` of sizes that vary, `Resizing` of whole numbers, and
-    `keras.ops.argmax`.
+    They are recurrent layers, `UpSampling2D` of images whose size varies, `Resizing` of integers,
+    and `keras.ops.argmax`.
 
     Args:
         model: the model.
         loops: whether recurrent layers stay loops.
 
     Raises:
-        Exception: Keras cannot copy the model, as with code of one's own that does not describe
-            itself.
+        Exception: Keras cannot copy the model, for instance a custom layer without `get_config`.
     """
     numbers = itertools.count(1)
 
@@ -56,7 +57,7 @@ def rewritten(model: keras.Model, loops: bool = False) -> keras.Model | None:
 
 
 def operations(model: keras.Model) -> Iterator[Any]:
-    """Yield the layers and operations of a model and of the models in it."""
+    """Yield the layers and operations of a model and of its nested models."""
     for operation in model.layers if isinstance(model, keras.Sequential) else model.operations:
         if isinstance(operation, keras.Model):
             yield from operations(operation)
@@ -65,12 +66,17 @@ def operations(model: keras.Model) -> Iterator[Any]:
 
 
 def _is_recurrent(operation: Any) -> bool:
-    """Return whether a layer is recurrent, or `Bidirectional`."""
+    """Return whether an operation is a recurrent or a `Bidirectional` layer."""
     return type(operation) in (keras.layers.Bidirectional, *RECURRENT)
 
 
 def _instead(operation: Any, numbers: Iterator[int]) -> "Instead | None":
-    """Return the layer that takes the place of a layer or an operation, or None."""
+    """Return the layer that replaces a layer or an operation, or None if it stays.
+
+    Args:
+        operation: the layer or the operation.
+        numbers: a counter that gives each LSTM operation its own number.
+    """
     kind = type(operation)
     if kind is keras.layers.Bidirectional:
         if all(
@@ -90,30 +96,34 @@ def _instead(operation: Any, numbers: Iterator[int]) -> "Instead | None":
 
 
 def _taken(layer: Any) -> keras.KerasTensor:
-    """Return the symbolic input of a layer, one of any kind if it is called several times."""
+    """Return the symbolic input of a layer.
+
+    A layer that is called several times has no single input. For it the result is a tensor that
+    any layer here accepts: four variable axes, uint8.
+    """
     with contextlib.suppress(AttributeError, ValueError):
         return layer.input
     return keras.KerasTensor((None, None, None, None), "uint8")
 
 
 class Instead(keras.layers.Layer):
-    """A layer that takes the place of another, with its weights."""
+    """A layer that replaces another one, with the same weights."""
 
     def __init__(self, layer: Any) -> None:
-        """Take the layer, or the operation."""
+        """Take the layer or the operation to replace."""
         super().__init__(name=layer.name)
         self.layer = layer
         self.supports_masking = True
 
     def build(self, *shapes: Any) -> None:
-        """Build nothing: the layer has its weights."""
+        """Build nothing: the replaced layer has its weights already."""
 
     def compute_output_spec(self, *inputs: Any, **given: Any) -> Any:
-        """Return what the outputs are."""
+        """Return the shapes and dtypes of the outputs."""
         return self.layer.compute_output_spec(*inputs, **given)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the mask of the outputs."""
+        """Return the mask of the outputs, or None."""
         return self.layer.compute_mask(inputs, mask) if mask is not None else None
 
 
@@ -121,7 +131,7 @@ class Unlooped(Instead):
     """A recurrent layer that computes without a loop where it can."""
 
     def __init__(self, layer: Any, numbers: Iterator[int]) -> None:
-        """Take the layer, and numbers for operations that no other layer has."""
+        """Take the layer to replace, and a counter that numbers the LSTM operations of a model."""
         super().__init__(layer)
         self._unrolled, self._numbers = _unrolled(layer), numbers
 
@@ -132,10 +142,10 @@ class Unlooped(Instead):
 
 
 class BothWays(Instead):
-    """A `Bidirectional` layer of recurrent ones that compute without a loop where they can."""
+    """A `Bidirectional` layer whose two layers compute without a loop where they can."""
 
     def __init__(self, layer: Any, numbers: Iterator[int]) -> None:
-        """Take the layer, and numbers for operations that no other layer has."""
+        """Take the layer to replace, and a counter that numbers the LSTM operations of a model."""
         super().__init__(layer)
         self._unrolled = [_unrolled(layer.forward_layer), _unrolled(layer.backward_layer)]
         self._numbers = numbers
@@ -163,7 +173,7 @@ class BothWays(Instead):
 
 
 def _unrolled(layer: Any) -> Any:
-    """Return a recurrent layer that repeats the operations of a step, with the same weights."""
+    """Return an unrolled copy of a recurrent layer, which shares its weights."""
     config = layer.get_config() | {"unroll": True}
     if type(layer) is keras.layers.RNN:
         del config["cell"]
@@ -174,14 +184,14 @@ def _unrolled(layer: Any) -> Any:
 
 
 def _unlooped(layer: Any, unrolled: Any, numbers: Iterator[int], inputs: Any, given: Any) -> Any:
-    """Return a recurrent layer's outputs, without a loop where that can be had.
+    """Return a recurrent layer's outputs, computed without a loop where that is possible.
 
     Args:
         layer: the layer.
-        unrolled: the same, unrolled.
-        numbers: for operations, none used twice.
-        inputs: a tensor, samples first and then steps.
-        given: what else it is called with: a mask, a state, or None.
+        unrolled: its unrolled copy.
+        numbers: a counter that numbers the LSTM operations of a model.
+        inputs: a tensor (samples, steps, …).
+        given: the other arguments of the call by keyword, a mask and a state, or None for each.
     """
     is_plain = all(value is None for value in given.values())
     if is_plain and inputs.shape[0] == 1 and _is_one_operation(layer):
@@ -192,7 +202,7 @@ def _unlooped(layer: Any, unrolled: Any, numbers: Iterator[int], inputs: Any, gi
 
 
 class Enlarged(Instead):
-    """An `UpSampling2D` layer that computes the new size where sizes vary."""
+    """An `UpSampling2D` layer that computes the new size in the graph if the image size varies."""
 
     def call(self, inputs: Any) -> Any:
         """Return the enlarged images."""
@@ -205,7 +215,7 @@ class Enlarged(Instead):
 
 
 class Rounded(Instead):
-    """A `Resizing` layer that rounds whole numbers in a graph, as it does outside of one."""
+    """A `Resizing` layer that rounds integers in a graph. Keras does so only in eager mode."""
 
     def call(self, inputs: Any) -> Any:
         """Return the resized images."""
@@ -217,10 +227,10 @@ class Rounded(Instead):
 
 
 class Largest(Instead):
-    """`keras.ops.argmax` in one operation."""
+    """`keras.ops.argmax` as one operation, `ArgMax`."""
 
     def call(self, x: Any) -> Any:
-        """Return where the largest component is: int32."""
+        """Return the index of the largest component, int32."""
         axis, keepdims = self.layer.axis, self.layer.keepdims
         found = tf.argmax(tf.reshape(x, [-1]) if axis is None else x, axis or 0, tf.int32)
         if keepdims:
@@ -230,7 +240,7 @@ class Largest(Instead):
 
 
 def _is_one_operation(layer: keras.layers.Layer) -> bool:
-    """Return whether the operation computes what an LSTM layer does."""
+    """Return whether LiteRT's LSTM operation computes what a layer does."""
     return (
         type(layer) is keras.layers.LSTM
         and not layer.return_state
@@ -240,15 +250,16 @@ def _is_one_operation(layer: keras.layers.Layer) -> bool:
 
 
 def _lstm(layer: keras.layers.Layer, inputs: tf.Tensor, number: int) -> tf.Tensor:
-    """Return an LSTM's outputs for one sample, by a function that the converter knows.
+    """Return an LSTM layer's outputs for one sample, by a function that the converter recognizes.
 
     Args:
         layer: the layer.
         inputs: float32 (1, steps, features).
-        number: one that no other call in the model has.
+        number: a number that no other LSTM operation of the model has.
 
     Returns:
-        float32 (1, steps, units), or the last step's (1, units).
+        float32 (1, steps, units) if the layer returns sequences. Otherwise the output of the last
+        step, (1, units).
     """
     attributes = {
         "api_implements": f"lstm_{number}",
@@ -281,12 +292,15 @@ def _lstm(layer: keras.layers.Layer, inputs: tf.Tensor, number: int) -> tf.Tenso
 
 
 def with_sound_states(content: bytes) -> bytes | None:
-    """Return a `.tflite` file of integers whose LSTM states have sound scales; None if all had.
+    """Return an integer `.tflite` file with the scales of its LSTM states corrected.
 
-    A cell's state, int16, needs a scale of 2^-15 at least: below, LiteRT's kernel of integers
-    computes another tanh. The state of the output, and its intermediate tensor, must have the
-    output's scale, for the kernel gives the same integers to all three: the converter gives the
-    output another one where two outputs are joined, as of `Bidirectional`.
+    The state of a cell, int16, needs a scale of at least 2^-15. Below that, LiteRT's integer kernel
+    computes a wrong tanh. The state of the output and its intermediate tensor must have the scale
+    of the output, because the kernel writes the same integers to all three. The converter gives the
+    output another scale where two outputs are joined, as in `Bidirectional`.
+
+    Returns:
+        The content of the file, or None if all scales were correct.
     """
     parsed, changed = schema.ModelT.InitFromPackedBuf(content), False
     kind = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM

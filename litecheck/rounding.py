@@ -1,9 +1,10 @@
-"""How far may rounding move each output? Measured on the original, by rounding more coarsely.
+"""How far may rounding move each output? Runs the original with coarser rounding, and measures it.
 
-Monte Carlo arithmetic (Parker 1997; Verificarlo, Denis et al. 2016): a signature is repeated
-operation by operation, with a random factor 1 + c · eps · noise behind each that rounds. What that
-changes, rounding may change. eps is five times that of the dtype, 5 · 2^-24 for float32, so that a
-few trials find jumps and near-ties, too.
+This is Monte Carlo arithmetic (Parker 1997; Verificarlo, Denis et al. 2016). A signature is run
+operation by operation. Where an operation rounds, its outputs are multiplied by
+1 + c · eps · noise, with a c that depends on the operation. Rounding may change an output by as
+much as this noise does. eps is five times that of the dtype, 5 · 2^-24 for float32, so that a few
+trials also find jumps and near-ties.
 """
 
 import functools
@@ -22,7 +23,7 @@ from litecheck.samples import Samples
 
 Arrays = dict[str, np.ndarray]  # by the names of inputs or outputs
 
-# Operations that move, choose or cut numbers are exact: equal numbers stay equal.
+# Operations that move, select or truncate numbers are exact: equal inputs give equal outputs.
 EXACT = re.compile(
     r"""Abs|Arg(Max|Min)|Assign\w*|BatchToSpace\w*|Bitcast|BroadcastTo|Cast|Ceil|CheckNumerics|
     ClipByValue|Complex|Concat\w*|Conj|Const|DepthToSpace|Diag\w*|Dynamic\w+|Empty\w*|EnsureShape|
@@ -43,20 +44,21 @@ SUMS = re.compile(
     UnsortedSegmentSum""",
     re.VERBOSE,
 )
-# Functions that other runtimes compute as a difference of numbers of this size: 1 - erf(x) …
+# Functions that other runtimes compute as a difference of numbers of this size, as 1 - erf(x).
 CANCELS = {"Acosh": 1, "Asinh": 1, "Atanh": 1, "Cos": 1, "Elu": 1, "Erf": 0.5, "Erfc": 2}
 CANCELS |= {"Expm1": 1, "Log1p": 1, "Selu": 2, "Sin": 1, "Sinh": 1, "Softplus": 1, "Tanh": 0.5}
 EPS = {"bfloat16": 2**-8, "float16": 2**-11, "float32": 2**-24, "float64": 2**-53}
 EPS |= {"complex64": EPS["float32"], "complex128": EPS["float64"]}
-COARSE = 5  # times the rounding of a dtype
-# Multiples of 1/256 up to 65,536 are short: their sums and products fit float32, and are exact.
+COARSE = 5  # the noise, as a multiple of the rounding of a dtype
+# Multiples of 1/256 up to 65,536 are called short. Their sums and products are exact in float32.
 SHORT, LARGEST = 256, 2**16
 REMAINDERS = {"FloorDiv", "FloorMod", "LinSpace", "Mod", "TruncateDiv", "TruncateMod"}
 BLURRED = re.compile(r"EuclideanNorm|FusedBatchNorm\w*|I?R?FFT\w*|ResizeBi\w*")  # of SUMS
-SECONDS = 20.0  # of measuring, after which no more runs are begun
-FEW = 10  # samples that are measured first: how long they take says how many can be joined
-STATEFUL = 100  # runs of a model with a state that are measured at most
-POOL = 99_991  # random numbers that are drawn once and read from any place: faster than new ones
+SECONDS = 20.0  # after this time of measuring, no further run starts
+FEW = 10  # samples that are measured first: their time decides how many are joined then
+STATEFUL = 100  # runs that are measured at most of a model with a state
+# Random numbers that are drawn once, and read from a random place. Drawing new ones is slower.
+POOL = 99_991
 CALLS = {"PartitionedCall": ["f"], "StatefulPartitionedCall": ["f"]}
 LOOPS = {"While": ["cond", "body"], "StatelessWhile": ["cond", "body"]}
 BRANCHES = dict.fromkeys(["If", "StatelessIf"], ["then_branch", "else_branch"])
@@ -67,10 +69,11 @@ class Step(NamedTuple):
 
     Attributes:
         op: the `tf.Operation`.
-        kind: how it rounds: "exact", "basic", "sum" or "function"; or "call", "loop" or "branch".
-        repeat: a function that repeats it, from a list of tensors to a list of tensors.
-        plans: those of the functions that it calls.
-        done: the `ref()` of tensors that no later step needs.
+        kind: "exact", "basic", "sum" or "function" by how it rounds, or else "call", "loop" or
+            "branch".
+        repeat: a function that runs it again, from a list of tensors to a list of tensors.
+        plans: the plans of the functions that it calls.
+        done: the `ref()` of each tensor that no later step needs.
     """
 
     op: tf.Operation
@@ -81,10 +84,10 @@ class Step(NamedTuple):
 
 
 class Plan:
-    """The steps of a function's graph, in an order in which they can be repeated."""
+    """The steps of a function's graph, in an order in which they can run."""
 
     def __init__(self, graph: Any) -> None:
-        """Take a `FuncGraph`."""
+        """Make the plan of a `FuncGraph`."""
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         given = {end.ref() for end in self.inputs}
         steps = [
@@ -101,13 +104,13 @@ class Plan:
         self.steps.reverse()
 
     def types(self) -> set[str]:
-        """Return the types of all operations."""
+        """Return the types of all operations, with those of called functions."""
         inner = [plan.types() for step in self.steps for plan in step.plans]
         return {step.op.type for step in self.steps}.union(*inner)
 
 
 def _step(graph: Any, op: tf.Operation) -> Step:
-    """Return the `Step` of an operation of a graph."""
+    """Return the `Step` for an operation of a graph."""
     for kind, calls in [("call", CALLS), ("loop", LOOPS), ("branch", BRANCHES)]:
         if op.type in calls:
             # TensorFlow has no public name for the functions that a graph calls.
@@ -126,12 +129,12 @@ class Repeated:
     """A SavedModel's signature that runs with coarse rounding.
 
     Attributes:
-        is_stateful: whether it assigns to variables, so that runs depend on those before.
-        is_joinable: whether the samples of several runs can be joined into one.
+        is_stateful: whether it assigns to variables, so that a run depends on the runs before it.
+        is_joinable: whether the samples of several runs can be joined into one run.
     """
 
     def __init__(self, source: models.Source) -> None:
-        """Load that of a source."""
+        """Load the signature of a source."""
         self._loaded = tf.saved_model.load(source.directory)  # holds the variables
         function = self._loaded.signatures[source.signature]
         self._plan, self._captured = Plan(function.graph), list(function.captured_inputs)
@@ -142,10 +145,10 @@ class Repeated:
         self.is_stateful = any(kind.startswith("Assign") for kind in self._plan.types())
 
     def function(self, seed: Sequence[int] | None) -> models.Call:
-        """Return it as a function of a run's inputs, with the same noise every time.
+        """Return a function from a dict of inputs to a dict of outputs, with repeatable noise.
 
         Args:
-            seed: of the noise; None for none.
+            seed: the seed of the noise. None switches the noise off.
         """
 
         def call(run: Arrays) -> dict[str, tf.Tensor]:
@@ -159,23 +162,26 @@ class Repeated:
 def changes(
     source: models.Source, given: Samples, runs: Sequence[int], trials: Sequence[int], together: int
 ) -> dict[int, dict[str, verdict.Moved]]:
-    """Return what coarse rounding changes in a model's outputs, by runs and the names of outputs.
+    """Return what coarse rounding changes in a model's outputs.
 
-    After `SECONDS` no more runs are begun. Where whole numbers, truth values or texts came out
-    otherwise, there are as many trials again: four miss the flip of a coin once in sixteen times.
+    No further run starts after `SECONDS`. If an integer, a truth value or a text came out
+    differently, the number of trials is doubled: four trials miss a coin flip once in 16 times.
 
     Args:
         source: the model.
         given: the inputs.
-        runs: the numbers of the runs that are wanted, in the order of their importance.
+        runs: the numbers of the runs to measure, the most important first.
         trials: the numbers of the trials, which are seeds.
-        together: how many samples of several runs may be joined into one.
+        together: how many samples of several runs may be joined into one run.
+
+    Returns:
+        A dict from the numbers of runs to dicts from the names of outputs to `verdict.Moved`.
 
     Raises:
-        Exception: of any kind, where an operation of the model cannot be repeated.
+        Exception: of any kind, if an operation of the model cannot be run alone.
     """
     repeated = Repeated(source)
-    if repeated.is_stateful:  # then runs depend on those before
+    if repeated.is_stateful:  # a run depends on all runs before it
         runs = range(min(max(runs, default=-1) + 1, STATEFUL))
     rest, most = given.chosen(runs), FEW
     found: list[dict[str, verdict.Moved]] = []
@@ -197,9 +203,10 @@ def changes(
 
 
 def _portions(given: Samples, most: int, repeated: "Repeated") -> list[Samples]:
-    """Return the next portions that are measured together.
+    """Return the portions of runs that are measured next.
 
-    Those of a stateful model, all of which begin anew in each trial, are of one run each.
+    A stateful model starts again from its first run in each trial. So all its runs are returned, in
+    portions of one.
     """
     if repeated.is_stateful:
         return given.portions(1)
@@ -212,20 +219,20 @@ def _outputs(
     group: Sequence[Samples],
     seed: Sequence[int] | None,
 ) -> list[Arrays]:
-    """Return the outputs of the runs of portions, with the noise of a seed, or none."""
+    """Return the outputs of all runs of some portions, with noise of a seed, or without."""
     if repeated.is_stateful:
         repeated = Repeated(source)
     call, rows = repeated.function(seed), list[Arrays]()
     for portion in group:
         try:
             rows += models.outputs_of(call, portion.runs)
-        except (ValueError, tf.errors.OpError):  # they cannot be joined
+        except (ValueError, tf.errors.OpError):  # these runs cannot be joined
             rows += [row for run in portion.runs for row in models.outputs_of(call, [run])]
     return rows
 
 
 def _flips(given: Sequence[Arrays], true: Sequence[Arrays]) -> bool:
-    """Return whether outputs that are exact differ."""
+    """Return whether any integer, truth value or text differs between two lists of outputs."""
     return any(
         verdict.is_exact(values) and not np.array_equal(run[name], values)
         for run, other in zip(given, true, strict=True)
@@ -234,17 +241,17 @@ def _flips(given: Sequence[Arrays], true: Sequence[Arrays]) -> bool:
 
 
 class Trial:
-    """One run of a plan, with the same noise every time."""
+    """Runs a plan once, with noise from a seed."""
 
     def __init__(self, seed: Sequence[int] | None) -> None:
-        """Take a seed, or None for a run without noise."""
+        """Take the seed of the noise, or None for a run without noise."""
         self._is_clean = seed is None
         self._random = np.random.default_rng(seed or 0)
-        reach = COARSE * math.sqrt(3)  # a standard deviation of COARSE
+        reach = COARSE * math.sqrt(3)  # uniform noise with a standard deviation of COARSE
         self._noises = self._random.uniform(-reach, reach, 2 * POOL).astype(np.float32)
 
     def outputs(self, plan: Plan, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Return the outputs of a plan for tensors, one for each of its inputs."""
+        """Return the outputs of a plan, given a tensor for each of its inputs."""
         known = {end.ref(): value for end, value in zip(plan.inputs, inputs, strict=True)}
         for step in plan.steps:
             given = [known[end.ref()] for end in step.op.inputs]
@@ -255,7 +262,7 @@ class Trial:
         return [known[end.ref()] for end in plan.outputs]
 
     def _values(self, step: Step, given: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Return the outputs of a step for its inputs."""
+        """Return the outputs of a step, given its inputs."""
         if step.kind == "call":
             return self.outputs(step.plans[0], given)
         if step.kind == "branch":
@@ -273,7 +280,7 @@ class Trial:
             if exact_sums:
                 return exact_sums
             scale = 0.5 * math.sqrt(_terms(step.op, given))
-            place = 1 if "Conv" in step.op.type else 0  # a kernel is smaller than an image
+            place = 1 if "Conv" in step.op.type else 0  # the kernel: it is smaller than the image
             given[place] = self._noisy(given[place], scale)
             return [self._noisy(value, 1 + scale) for value in repeat(given)]
         found = repeat(given)
@@ -293,13 +300,13 @@ class Trial:
         ]
 
     def _noisy(self, value: tf.Tensor, scale: float, around: float = 0) -> tf.Tensor:
-        """Return a tensor with noise.
+        """Return a tensor with noise added.
 
         Args:
-            value: a tensor; other dtypes than those of `EPS` have no noise.
-            scale: the noise of each number in units of its rounding, of a complex one relative to
-                its magnitude.
-            around: that of all numbers in units of the rounding of 1.
+            value: a tensor. A dtype that is not in `EPS` gets no noise.
+            scale: noise in proportion to each number, in units of the rounding of its dtype. For
+                complex numbers it is relative to the magnitude.
+            around: noise that is the same for all numbers, in units of the rounding of 1.
         """
         if value.dtype.name not in EPS or not value.shape.num_elements():
             return value
@@ -316,28 +323,28 @@ class Trial:
         return tf.constant(changed if is_finite.all() else np.where(is_finite, changed, numbers))
 
     def _draw(self, shape: tuple[int, ...], dtype: np.dtype, scale: float) -> np.ndarray:
-        """Return noise of a shape and dtype: uniform, its standard deviation COARSE scales."""
+        """Return uniform noise of a shape and dtype. Its standard deviation is COARSE · scale."""
         start = int(self._random.integers(POOL))
         noises = self._noises[start : start + min(math.prod(shape), POOL)]
         return np.resize((noises * np.float32(scale)).astype(dtype), shape)
 
 
 def _short(numbers: np.ndarray) -> np.ndarray:
-    """Return which of an array's real numbers are short."""
+    """Return which numbers of a real array are short, see `SHORT`: bool of its shape."""
     steps = numbers * np.float32(SHORT)
     return (np.rint(steps) == steps) & (np.abs(steps) <= SHORT * LARGEST)
 
 
 def _are_short(numbers: np.ndarray) -> bool:
-    """Return whether all of an array's real numbers are short."""
+    """Return whether all numbers of a real array are short, see `SHORT`."""
     return bool(_short(numbers).all())
 
 
 def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> Any:
     """Return which numbers of an operation's output are exact, or None if none is.
 
-    Those of arithmetic are, number by number, that are short and come from short ones. To some
-    runtimes a division is the product with the reciprocal: it must be the same.
+    A result of arithmetic is exact if it is short and its operands are short, see `SHORT`. Some
+    runtimes divide by multiplying with the reciprocal, so that product must equal the quotient.
     """
     kind, real = step.op.type, [value for value in given if value.dtype.is_floating]
     is_division = kind in ("RealDiv", "Div")
@@ -347,7 +354,7 @@ def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> 
         return None
     exact = _short(np.asarray(found))
     if step.kind == "basic":
-        exact &= np.asarray(found) != 0  # noise leaves 0 as it is
+        exact &= np.asarray(found) != 0  # noise multiplies, and leaves 0 as it is
     for value in real:
         if not exact.any():
             return None
@@ -358,20 +365,21 @@ def _exact_numbers(step: Step, given: Sequence[tf.Tensor], found: tf.Tensor) -> 
 
 
 def _is_product(numbers: np.ndarray, divisors: Any, quotients: np.ndarray) -> np.ndarray:
-    """Return where quotients are also the products of numbers with the divisors' reciprocals."""
+    """Return where quotients equal the products of numbers and the reciprocals of divisors."""
     with np.errstate(all="ignore"):
         return numbers * np.reciprocal(np.float32(divisors)) == quotients
 
 
 def _exact_sums(step: Step, given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Return the outputs of a sum if they are exact: short, and of short numbers only; else none.
+    """Return the outputs of a sum if they are exact, else an empty list.
 
-    To some runtimes a mean is the product with a reciprocal: it must be the same.
+    They are exact if they and all terms are short, see `SHORT`. Some runtimes compute a mean by
+    multiplying with a reciprocal, so that product must equal the mean.
     """
     real = [np.asarray(value) for value in given if value.dtype.is_floating]
     if BLURRED.fullmatch(step.op.type) or not real:
         return []
-    firsts = [numbers.ravel()[:SHORT] for numbers in real]  # most tensors are told by these
+    firsts = [numbers.ravel()[:SHORT] for numbers in real]  # these tell most tensors quickly
     if not all(map(_are_short, [*firsts, *real])):
         return []
     found = step.repeat(given)
@@ -385,20 +393,21 @@ def _exact_sums(step: Step, given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _where_finite(value: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Return a tensor, with the numbers of another one where its own are not finite."""
+    """Return a tensor, in which numbers that are not finite are replaced by those of another."""
     if not value.dtype.is_floating:
         return value
     return tf.where(tf.math.is_finite(value), value, other)
 
 
 def _repeat(op: tf.Operation) -> Any:
-    """Return a function that repeats an operation: from a list of tensors to a list of tensors."""
+    """Return a function that runs an operation, from a list of tensors to a list of tensors."""
     if op.type == "Const":
         constant = tf.constant(tf.make_ndarray(op.node_def.attr["value"].tensor))
         return lambda given: [constant]
     function, names = _raw(op.type)
     known = {arg.name for arg in [*op.op_def.input_arg, *op.op_def.attr]}
-    renamed = [name for name in names if name not in known]  # the Sum's reduction_indices is axis
+    # `tf.raw_ops` renames some: Sum's reduction_indices is its parameter axis.
+    renamed = [name for name in names if name not in known]
     places: list[tuple[str, int | None]] = []
     for arg in op.op_def.input_arg:
         name = arg.name if arg.name in names else renamed.pop(0)
@@ -410,7 +419,7 @@ def _repeat(op: tf.Operation) -> Any:
     for arg in op.op_def.attr:
         if arg.name in names:
             attributes[arg.name] = op.get_attr(arg.name)
-        elif renamed and arg.type != "type":  # the Squeeze's squeeze_dims
+        elif renamed and arg.type != "type":  # Squeeze's squeeze_dims is axis
             attributes[renamed.pop(0)] = op.get_attr(arg.name)
 
     def repeat(given: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -427,13 +436,13 @@ def _repeat(op: tf.Operation) -> Any:
 
 @functools.cache
 def _raw(kind: str) -> tuple[Any, list[str]]:
-    """Return the function of `tf.raw_ops` for a type of operation, and its parameters."""
+    """Return the function of `tf.raw_ops` for a type of operation, and its parameters' names."""
     function = getattr(tf.raw_ops, kind)
     return function, [name for name in inspect.signature(function).parameters if name != "name"]
 
 
 def _terms(op: tf.Operation, inputs: Sequence[tf.Tensor]) -> float:
-    """Return how many terms an operation adds up for each of its numbers."""
+    """Return how many terms an operation adds up for each number of its output."""
     kind, shape = op.type, list(inputs[0].shape)
     if kind == "MatMul":
         return shape[0 if op.get_attr("transpose_a") else 1]
@@ -454,7 +463,7 @@ def _terms(op: tf.Operation, inputs: Sequence[tf.Tensor]) -> float:
         return math.prod(shape[-2 if kind.endswith("2D") else -1 :])
     if "Segment" in kind:
         return shape[0]
-    if kind.startswith("ResizeBi"):  # places are computed too, and reach the image's size
+    if kind.startswith("ResizeBi"):  # it also computes positions, up to the image's size
         return 16 * math.prod(shape[1:3])
     if kind.startswith("Fused"):
         return 16
@@ -464,7 +473,7 @@ def _terms(op: tf.Operation, inputs: Sequence[tf.Tensor]) -> float:
 
 
 def _summed(equation: str, inputs: Sequence[tf.Tensor]) -> float:
-    """Return over how many terms an equation as `tf.einsum` takes it adds up."""
+    """Return how many terms an equation of `tf.einsum` adds up for each number."""
     taken, given = equation.split("->")
     sizes: dict[str, int] = {}
     for letters, value in zip(taken.split(","), inputs, strict=True):

@@ -1,4 +1,4 @@
-"""Is each file still the same model, and as good? `Check`: a row for each variant."""
+"""Is each file still the same model, and how much does it lose? `Check`: a row per variant."""
 
 import gc
 import html
@@ -40,39 +40,39 @@ from litecheck.samples import (
     test_set,
 )
 
-LOUD = 0.05  # of the range: an error that is worth a line of its own
-SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that counts as none
-SUSPECTS = 4  # runs that are furthest off: rounding is measured in these first
-OUTSIDE = 0.1  # of the range that was calibrated: a sample beyond it is clipped by much
-HOPELESS = 100  # times its tolerance: no more trials would explain such an error
-SLOW = "16-bit int"  # its kernels are slow, so that a test set is not run to its end either
-SECONDS, BRIEFLY = 20, 10  # of running a file, and the original, where no test set is given
-FEWEST = 16  # samples that are compared however slow they are, if MEMORY holds their outputs
-MEMORY = 2**25  # bytes of expected outputs: models of large outputs are compared on fewer samples
-WIDE = 13  # columns for the name of a variant; a longer one has a line of its own
-FIRST = "float32"  # the variant that must be the same model, and is the measure of the sizes
+LOUD = 0.05  # of the range: a larger error gets a line of its own
+SPARED = 0.01  # one point of accuracy, or this part of the mean error: a loss that is accepted
+SUSPECTS = 4  # runs with the largest errors: rounding is measured in these first
+OUTSIDE = 0.1  # of the calibrated range: a sample further outside than that is clipped much
+HOPELESS = 100  # times its tolerance: further trials would not explain such an error
+SLOW = "16-bit int"  # its kernels are slow, so even a test set is not always run to its end
+SECONDS, BRIEFLY = 20, 10  # for which a file and the original run, if no test set is given
+FEWEST = 16  # samples that are compared at least, however slow, if MEMORY holds their outputs
+MEMORY = 2**25  # bytes of expected outputs: large outputs are compared on fewer samples
+WIDE = 13  # columns for the name of a variant: a longer name gets a line of its own
+FIRST = "float32"  # this variant must be the same model, and sizes are relative to it
 
 
 class Row(NamedTuple):
-    """What was found of a variant.
+    """The results of one variant.
 
     Attributes:
-        variant: its name.
-        path: its file.
+        variant: the name of the variant.
+        path: the path of its file.
         bytes: the size of the file.
-        sha256: of the file.
-        dtypes: of its inputs and outputs, as "int8/float32".
+        sha256: the SHA-256 of the file.
+        dtypes: the dtypes of its inputs and outputs, such as "int8/float32".
         error: the largest absolute error over all samples.
-        of_range: the largest error as a part of its component's range.
-        mean_error: the mean of all errors, as parts of these ranges.
-        seconds: the median time of a run here.
-        metrics: its accuracy or mean error on the test set, by outputs; empty without one.
+        of_range: the largest error divided by the range of that number.
+        mean_error: the mean of all errors, each divided by the range of its number.
+        seconds: the median time of a run on this computer.
+        metrics: its accuracy or mean error on the test set, by outputs. Empty without a test set.
         verdict: "verified", "measured" or "cannot be judged".
-        clear: whether a device's outputs can be judged.
-        has_state: whether operations keep a state, as LSTM's does: it is reset before each run.
-        same_class: of a classifier, on how many samples it predicts the class that the model
-            predicts, and of how many; None for others.
-        note: what was done that the variant loses less, or "".
+        clear: whether the outputs of a device can be judged.
+        has_state: whether an operation keeps a state, as LSTM does. It is reset before each run.
+        same_class: for a classifier, on how many samples the variant predicts the same class as the
+            model, and how many there are. None for other models.
+        note: what was done so that the variant loses less, or "".
     """
 
     variant: str
@@ -93,15 +93,15 @@ class Row(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What LiteRT made of a file: outputs of each run, and what goes with them.
+    """The outputs of a file in LiteRT, and what was measured with them.
 
     Attributes:
-        outputs: those of the first runs, or of all.
-        metrics: its accuracy or mean error, by outputs.
-        runner: what ran it.
-        inside: what is in it.
+        outputs: the outputs of the first runs, or of all runs.
+        metrics: the accuracy or mean error, by outputs.
+        runner: the `apart.Runner` that ran the file.
+        inside: the content of the file.
         seconds: the median time of a run.
-        left: how many samples were not run, for want of time.
+        left: how many samples were not run, because the time was over.
     """
 
     outputs: list[dict[str, np.ndarray]]
@@ -113,7 +113,7 @@ class Measured(NamedTuple):
 
 
 def short(number: float) -> str:
-    """Return a number in two digits, without an exponent where it can be read so."""
+    """Return a number with two significant digits, without an exponent between 1e-6 and 1e6."""
     if not math.isfinite(number) or not number or not 1e-6 < abs(number) < 1e6:
         return f"{number:.2g}"
     digits = max(1 - math.floor(math.log10(abs(number))), 0)
@@ -121,7 +121,7 @@ def short(number: float) -> str:
 
 
 def percent(part: float) -> str:
-    """Return a part of a range in percent: more than ten ranges are as wrong as a thousand."""
+    """Return a part of a range in percent. Very large errors are all shown as > 999%."""
     return "> 999%" if part > 9.99 else f"{short(100 * part)}%"
 
 
@@ -131,21 +131,21 @@ def print_note(note: str) -> None:
 
 
 def _fewest(given: Samples) -> int:
-    """Return how many runs of some samples are made however slow they are."""
+    """Return the least number of runs of some samples, however slow they are."""
     return math.ceil(FEWEST / len(given.ids[0]))
 
 
 class Refused(script.Failure):
-    """A variant that LiteRT does not run, or that returns no numbers."""
+    """LiteRT does not run a variant, or the variant returns no numbers."""
 
 
 class Tried(NamedTuple):
-    """A variant that was run and compared, and can be kept.
+    """A variant that was run and compared, and can be saved with `Check.keep`.
 
     Attributes:
         row: its `Row`.
-        measured: what LiteRT made of it.
-        content: that of the file.
+        measured: its outputs and what was measured.
+        content: the content of its file.
     """
 
     row: Row
@@ -154,18 +154,18 @@ class Tried(NamedTuple):
 
 
 class Check:
-    """Runs the variants of a model, compares them with it, and saves what is sound.
+    """Runs the variants of a model, compares them with the model, and saves the sound ones.
 
     Attributes:
         model: the `models.Model`.
-        calibrating: the `Samples` for a representative dataset.
-        rows: a dict from the variants that were saved to their `Row`.
-        left_out: a dict from the other variants to their paths and why they were not saved.
+        calibrating: the `Samples` for the representative dataset.
+        rows: a dict from each saved variant to its `Row`.
+        left_out: a dict from each variant that was not saved to its path and the reason.
         metrics: the original's accuracy or mean error on the test set, by outputs.
-        integers: the `models.Source` that variants of integers are converted from.
-        magnitudes: how large numbers become in the float model, see `litert.magnitudes`; empty as
-            long as no variant of integers was asked for.
-        costs: what operations of the float model lose, if that was looked for, the costliest first.
+        integers: the `models.Source` from which integer variants are converted.
+        magnitudes: the largest values of each tensor in the float model, see `litert.magnitudes`.
+            Empty until an integer variant is made.
+        costs: the `Cost` of operations, the costliest first. Empty if they were not searched.
     """
 
     def __init__(
@@ -179,15 +179,15 @@ class Check:
 
         Args:
             model: a SavedModel directory, a Keras archive, a Keras model, or a `models.Model`.
-            samples: typical inputs, samples first: an array, a dict of arrays by the names of
-                inputs, a `.npy` or `.npz` file, an image or a folder of images. They calibrate.
-                None: random inputs.
-            test: a test set, which is compared in their place: a `.npz` file, inputs and labels, or
-                a folder with a folder of images for each class.
-            scale: of images, "0..1" or "-1..1"; by default pixel values from 0 to 255.
+            samples: typical inputs, which calibrate integer variants: an array with samples first,
+                a dict of such arrays by the names of inputs, a `.npy` or `.npz` file, an image or a
+                folder of images. None stands for random inputs.
+            test: a test set, on which files are then compared: a `.npz` file, a pair of inputs and
+                labels, or a folder with a subfolder of images for each class.
+            scale: the range of image values, "0..1" or "-1..1". The default is 0 to 255.
 
         Raises:
-            Failure: the model cannot be loaded, or what is given does not fit it.
+            Failure: the model cannot be loaded, or the samples or the test set do not fit it.
 
         Example:
             >>> check = litecheck.Check("saved_model/my_model", x)
@@ -195,7 +195,7 @@ class Check:
             >>> check.save()
         """
         model, samples, test = map(artifacts.as_text, (model, samples, test))
-        self._device = apart.Device()  # it starts while the model is loaded and run
+        self._device = apart.Device()  # its process starts while the model is loaded
         self.model = model if isinstance(model, models.Model) else models.load(model)
         self.rows: dict[str, Row] = {}
         self.left_out: dict[str, tuple[str, str]] = {}
@@ -207,7 +207,8 @@ class Check:
         self.float32, self._header = b"", False
         self._cut = ""  # why not all samples are compared
         self._doubts: list[str] = []  # why float32 cannot be judged
-        self._unknown, self._measured = "", 0  # why rounding was not measured; samples where it was
+        self._unknown = ""  # why rounding was not measured
+        self._measured = 0  # on how many samples it was
         counts = [classes.count_of(output.shape) for output in self.model.source.outputs.values()]
         name = self.model.name if self.model.is_in_memory() else self.model.stem()
         self.names = classes.known(name, counts, test)
@@ -221,13 +222,13 @@ class Check:
             except script.Failure:
                 if compared.source:
                     raise
-                typical = self._typical(samples, positive=True)  # no logarithm of less than 0
+                typical = self._typical(samples, positive=True)  # a logarithm needs positive inputs
                 self._run_original(typical, labels, test)
         self.calibrating = typical.calibrating()
         self._print_heading(typical, labels)
 
     def _typical(self, given: Given | None, positive: bool = False) -> Samples:
-        """Return the typical inputs, random ones if none are given."""
+        """Return the typical inputs, or random inputs if none are given."""
         inputs = self.model.source.inputs
         if given is None:
             with script.quiet():
@@ -237,7 +238,7 @@ class Check:
     def _compared(
         self, typical: Samples, test: Test | None
     ) -> tuple[Samples, dict[str, np.ndarray]]:
-        """Return the inputs on which files are compared, and labels."""
+        """Return the inputs on which files are compared, and labels by the names of outputs."""
         if test is None:
             return typical, {}
         source, scale = self.model.source, self._scale or images.PIXELS
@@ -246,7 +247,7 @@ class Check:
     def _run_original(
         self, compared: Samples, labels: dict[str, np.ndarray], test: Test | None
     ) -> None:
-        """Run the model on what is compared, and keep its outputs and its metrics."""
+        """Run the model on the samples that are compared, and keep its outputs and metrics."""
         reference = self.model.reference
         try:
             (first,) = reference.outputs(compared.part(0, 1))
@@ -264,7 +265,7 @@ class Check:
             self._rest = compared.part(0, 0)
             self._compare_on(*self._asked_briefly(held))
             if held.size() < compared.size():
-                self._cut = f", as many as {MEMORY >> 20} MB of outputs hold"
+                self._cut = f", whose outputs fill {MEMORY >> 20} MB"
             if self._samples.size() < held.size():
                 self._cut = f", as many as it ran in {BRIEFLY} seconds"
         else:
@@ -277,15 +278,15 @@ class Check:
         self._tasks = accuracy.tasks(labels, shaped, str(compared.source), thresholds)
         self._score_original()
         reference.release()
-        gc.collect()  # graphs and Keras models are circles, which keep much memory
+        gc.collect()  # graphs and Keras models hold reference cycles, and much memory
 
     def _compare_on(self, given: Samples, outputs: list[dict[str, np.ndarray]]) -> None:
-        """Set the samples that are compared, the expected outputs, and which of them are kept."""
+        """Set the samples to compare on, their expected outputs, and the runs to record."""
         self._samples, self._outputs = given, outputs
         self._recorded = record.chosen(given.runs, outputs, given.ids, self.model.source.has_state)
 
     def _asked_briefly(self, given: Samples) -> tuple[Samples, list[dict[str, np.ndarray]]]:
-        """Return the samples that the model runs in `BRIEFLY` seconds, and its outputs."""
+        """Run the model for `BRIEFLY` seconds. Return the samples that it ran, and its outputs."""
         reference = self.model.reference
         end, fewest = time.monotonic() + BRIEFLY, _fewest(given)
         outputs = []
@@ -299,12 +300,12 @@ class Check:
     def _measure_rounding(self, given: list[dict[str, np.ndarray]], together: int) -> verdict.Same:
         """Compare a file's outputs with the model's, and measure how far rounding may move these.
 
-        That is measured in the runs of the record and in those that are furthest off, and then
-        where a number is further off than what was found at its place.
+        Rounding is measured in the runs of the record and in those with the largest errors. It is
+        then measured in every run that has an error beyond the tolerance found so far.
 
         Args:
             given: the file's outputs.
-            together: how many samples of several runs the model may take at once.
+            together: how many samples of several runs may be joined into one run.
         """
         source, samples = self.model.source, self._samples
         source = source.rewritten or source
@@ -332,8 +333,8 @@ class Check:
                     both = measured.keys() & more.keys()
                     measured |= {run: verdict.again(measured[run], more[run]) for run in both}
                     self._expected = self._expect(measured)
-        except Exception as error:  # what cannot be repeated can raise almost anything
-            self._unknown = f"how far rounding moves it is not known: {script.brief(error)}"
+        except Exception as error:  # running an operation alone can raise almost anything
+            self._unknown = f"rounding could not be measured: {script.brief(error)}"
         self._measured = samples.chosen(list(measured)).size()
         self._doubts = self._expected.doubts()
         same = verdict.compare(given, self._expected)
@@ -343,11 +344,11 @@ class Check:
         return same
 
     def _expect(self, measured: Mapping[int, Mapping[str, verdict.Moved]]) -> verdict.Expected:
-        """Return the expected outputs, from what coarse rounding changed in some runs."""
+        """Return the expected outputs, with tolerances from what coarse rounding changed."""
         return verdict.expected(self._outputs, measured, self.model.path, self._samples.ids)
 
     def _score_original(self, together: int | None = None) -> None:
-        """Set the metrics of the model on the whole test set, and which are near chance."""
+        """Set the model's metrics on the whole test set, and note those that are near chance."""
         rest: Iterable[dict[str, np.ndarray]] = []
         if self._rest.runs:
             rest = self.model.reference.outputs(self._rest, together=together)
@@ -360,7 +361,7 @@ class Check:
         print(f"compared with {self.model.reference.words}")
         print(f"on {self._samples}{self._cut}")
         if labels and self._rest.runs:
-            print(f"metrics of all {len(next(iter(labels.values()))):,}")
+            print(f"metrics are of all {len(next(iter(labels.values()))):,} samples")
         if typical.source:
             print(f"calibrated on {self.calibrating}")
             print(f"samples: {reach(self._samples.runs)}")
@@ -375,18 +376,18 @@ class Check:
     def add(self, variant: str, tflite_model: bytes, path: str) -> None:
         """Run a variant on the samples, compare it with the model, print its row, and save it.
 
-        float32 comes first, and must be the same model. The errors of the others are measured. One
-        that returns no numbers is not saved, and a line says why.
+        float32 comes first, and must be the same model. The errors of the others are measured. A
+        variant that returns no numbers is not saved, and the reason is printed.
 
         Args:
-            variant: its name: "float32", "float16", "dynamic range", "full integer", "full integer,
-                float ends", "part integer", "16-bit int".
-            tflite_model: the content of the file.
-            path: where to save it: NAME.tflite for float32, and beside it NAME.….tflite.
+            variant: the name of the variant: "float32", "float16", "dynamic range", "full integer",
+                "full integer, float ends", "part integer" or "16-bit int".
+            tflite_model: the content of the file, bytes.
+            path: where to save it: NAME.tflite for float32, and NAME.….tflite beside it for others.
 
         Raises:
-            Failure: float32 returns other outputs, or was not added yet; the path is that of
-                another variant, or not beside float32's.
+            Failure: float32 returns different outputs, or was not added yet. Or the path belongs to
+                another variant, or is not beside float32's.
             ValueError: there is no such variant.
             TypeError: the content is not bytes.
         """
@@ -399,10 +400,10 @@ class Check:
             self.leave_out(variant, path, str(error))
 
     def start(self, variant: str, tflite_model: bytes) -> apart.Runner | None:
-        """Begin to run a variant on the samples, for `tried`, while something else is done.
+        """Begin to run a variant on the samples in the other process; `tried` waits for it.
 
         Returns:
-            What runs it. None for a model with a state, whose runs must not be interrupted.
+            The runner, or None for a model with a state, whose runs must not be interrupted.
         """
         if self.model.source.has_state:
             return None
@@ -410,13 +411,13 @@ class Check:
         return apart.Runner(self._device, tflite_model, self._samples.runs, *limits)
 
     def look_ahead(self, tflite_model: bytes) -> None:
-        """Begin to measure how large numbers become in the float32 file, if samples calibrate."""
+        """Begin to measure the magnitudes in the float32 file, unless samples are random."""
         if self.calibrating.source:
             answer = apart.ahead(self._device, tflite_model, self.calibrating.runs)
             self._ahead = tflite_model, answer
 
     def _limits(self, variant: str) -> tuple[float, int]:
-        """Return for how many seconds a variant is run, and how many runs it makes in any case."""
+        """Return for how many seconds a variant runs, and how many runs it makes at least."""
         if variant == SLOW:
             return SECONDS, 1
         return (math.inf, 0) if self._tasks else (SECONDS, _fewest(self._samples))
@@ -430,17 +431,18 @@ class Check:
             variant: see `add`.
             tflite_model: see `add`.
             path: see `add`.
-            runner: what has begun to run it, from `start`.
+            runner: the runner from `start`, if it runs already.
 
         Returns:
-            What was found, for `keep`.
+            The results, for `keep`.
 
         Raises:
             Refused: LiteRT does not run it, or it returns no numbers.
+            Failure, ValueError, TypeError: see `add`.
         """
         if variant not in artifacts.VARIANTS:
             known = ", ".join(artifacts.VARIANTS)
-            raise ValueError(f"{variant!r} is no variant: it is one of {known}")
+            raise ValueError(f"{variant!r} is not a variant: use one of {known}")
         if not isinstance(tflite_model, bytes | bytearray):
             kind = type(tflite_model).__name__
             raise TypeError(
@@ -464,7 +466,8 @@ class Check:
             same = verdict.compare(measured.outputs, self._expected)
         else:
             same = self._measure_rounding(measured.outputs, together=32)
-            # The model may look across its batch: then it is run on one sample at a time.
+            # Samples of a batch may affect each other, as by a mean over the batch. Then the model
+            # runs on one sample at a time.
             if same.difference and self.model.source.is_batched():
                 same = self._one_by_one(measured)
             if same.difference:
@@ -476,14 +479,14 @@ class Check:
         return Tried(self._row(variant, content, path, measured, same), measured, content)
 
     def keep(self, found: Tried) -> None:
-        """Save a variant that was tried, and print its row."""
+        """Save a variant after `tried`, and print its row."""
         artifacts.write(found.row.path, found.content)
         self._keep(found.row, found.measured, found.content)
         self._write()
         self._print(found.row, found.measured)
 
     def _require_place(self, variant: str, path: str) -> None:
-        """Raise `Failure` if a path is another variant's, or one where its record is not found."""
+        """Raise `Failure` if a path belongs to another variant, or has no place in the record."""
         suffix = artifacts.VARIANTS[FIRST].suffix
         if variant == FIRST:
             if not path.endswith(suffix):
@@ -500,7 +503,17 @@ class Check:
             raise script.Failure(f"{path} would have no record in {record_path}: {example}")
 
     def _measure(self, variant: str, content: bytes, runner: apart.Runner | None) -> Measured:
-        """Run a file on what is compared, as far as its time allows; see `tried`."""
+        """Run a file on the samples that are compared, as long as its time allows.
+
+        Args:
+            variant: the name of the variant.
+            content: the content of the file.
+            runner: see `tried`.
+
+        Raises:
+            ValueError, RuntimeError, TypeError: LiteRT refuses the file, or its inputs are not
+                those of the model.
+        """
         runner = runner or self._device.load(content)
         if runner.inputs.keys() != self.model.source.inputs.keys():
             known = ", ".join(self.model.source.inputs)
@@ -510,13 +523,14 @@ class Check:
             if None in takes and None not in shape:
                 raise ValueError(f"its input {name} takes {takes}, not {shape}")
         runs, (most, fewest) = self._samples.runs, self._limits(variant)
-        with script.doing("running it"):
-            pairs = zip(runner.runs, runs, strict=False)  # fewer are compared now, if it is slow
+        with script.doing(f"running {variant}"):
+            pairs = zip(runner.runs, runs, strict=False)  # fewer runs may be compared by now
             count = sum(itertools.takewhile(bool, (begun is run for begun, run in pairs)))
             begun = runner.wait()[:count]
         results = itertools.chain(begun, runner.results(runs[len(begun) :]))
         outputs, seconds, spent = [], [], 0.0
-        for run, (answer, took) in zip(script.counted(runs, "running it"), results, strict=False):
+        counted = script.counted(runs, f"running {variant}")
+        for run, (answer, took) in zip(counted, results, strict=False):
             outputs.append(answer)
             spent += took
             if all(run[name].shape == runs[0][name].shape for name in run):
@@ -537,7 +551,10 @@ class Check:
         return Measured(outputs, metrics, runner, inside.parsed(content), middle, left)
 
     def _compare_on_fewer(self, measured: Measured) -> None:
-        """Compare on what float32 ran in its time, and on the run of several samples, if any is."""
+        """Reduce the samples to those that float32 ran in its time.
+
+        A run of several samples, which stands at the end, is kept and run as well.
+        """
         count = len(measured.outputs)
         if count == len(self._samples.runs):
             return
@@ -548,7 +565,7 @@ class Check:
         self._compare_on(kept, expected)
 
     def _refused(self, variant: str, path: str, error: Exception) -> Refused:
-        """Return why LiteRT does not run a variant; for float32 that is the end."""
+        """Return the exception for a variant that LiteRT does not run. Float32 gets a way out."""
         reason = causes.refusal(error, variant)
         if variant != FIRST:
             return Refused(reason)
@@ -561,7 +578,7 @@ class Check:
         return Refused(f"{path} was not written: {message}")
 
     def _one_by_one(self, measured: Measured) -> verdict.Same:
-        """Compare again, with what the model returns for one sample at a time."""
+        """Run the model on one sample at a time, and compare with these outputs."""
         reference = self.model.reference
         with script.quiet():
             self._outputs = list(reference.outputs(self._samples, together=1))
@@ -594,7 +611,7 @@ class Check:
         )
 
     def _keep(self, row: Row, measured: Measured, content: bytes) -> None:
-        """Keep what the record needs of a variant."""
+        """Keep what the record needs to know about a variant."""
         if row.variant == FIRST:
             self.float32 = content
         self.rows[row.variant] = row
@@ -615,10 +632,11 @@ class Check:
     def require_calibration(self, tflite_model: bytes | None = None) -> None:
         """Raise `Failure` if full-integer quantization cannot be calibrated with the samples.
 
-        A value that is infinite has no scale, and crashes the converter.
+        An infinite value has no scale, and crashes the converter.
 
         Args:
-            tflite_model: the float32 file of what is to be calibrated, if that is another.
+            tflite_model: the float32 file of the source that is calibrated, if it is not the saved
+                one.
         """
         models.require_samples(self.model, self.calibrating)
         self.model.source.require_calibration()
@@ -635,14 +653,15 @@ class Check:
                 )
 
     def loses(self, variant: str) -> bool:
-        """Return whether a variant loses more than can be spared, of accuracy or of the range."""
+        """Return whether a saved variant loses more than is accepted; see `loss`."""
         return variant in self.rows and not self.loss(self.rows[variant]) <= 1
 
     def loss(self, row: Row) -> float:
-        """Return what a variant loses, in parts of what can be spared: more than 1 is too much.
+        """Return the loss of a variant as a multiple of the accepted loss: above 1 is too much.
 
-        A mean error over numbers of very different ranges says nothing of the small ones: there the
-        mean of their errors as parts of their ranges counts as well.
+        Accepted are `SPARED` on the test set, or without one `LOUD` of the range. A mean error over
+        numbers of very different ranges hides the small ones. There the mean of the errors, each
+        divided by its range, counts as well.
         """
         losses = [
             (self.metrics[name] - metric) / SPARED
@@ -658,13 +677,13 @@ class Check:
         return float(np.round(np.max(losses), 9))
 
     def ranges(self) -> dict[str, np.ndarray]:
-        """Return the ranges of the numbers of each output, over what is compared."""
+        """Return the ranges of the numbers of each output over the samples that are compared."""
         return self._expected.ranges
 
     def others(self) -> Samples:
-        """Return the runs that are compared, of samples that do not calibrate.
+        """Return the runs that are compared and whose samples do not calibrate.
 
-        Those of a test set are others, whatever their numbers.
+        The samples of a test set never calibrate, whatever their numbers.
         """
         own = [] if self._tasks else self.calibrating.ids
         size, known = len(self._samples.ids[0]), {sample for run in own for sample in run}
@@ -676,13 +695,13 @@ class Check:
         return self._samples.chosen(runs)
 
     def has_test_set(self) -> bool:
-        """Return whether accuracy is measured."""
+        """Return whether a test set was given, so that accuracy or the mean error is measured."""
         return bool(self._tasks)
 
     def outputs(
         self, content: bytes, runs: Sequence[dict[str, np.ndarray]]
     ) -> list[dict[str, np.ndarray]]:
-        """Return what a file returns in some runs.
+        """Run a file, and return a dict of outputs for each run.
 
         Raises:
             ValueError, RuntimeError, TypeError: LiteRT refuses the file or an input.
@@ -690,10 +709,12 @@ class Check:
         return [answer for answer, _ in self._device.load(content).results(runs)]
 
     def float_outputs(self, given: Samples) -> list[dict[str, np.ndarray]]:
-        """Return what the float model returns: the original, if it ran all of these, or float32.
+        """Return the outputs of the float model for some runs.
+
+        They are those of the original if it ran all of these runs, and else of the float32 file.
 
         Args:
-            given: runs that calibrate, in their order.
+            given: calibration samples, in their order.
         """
         known = {tuple(ids): index for index, ids in enumerate(self._samples.ids)}
         runs = [known.get(tuple(ids)) for ids in given.ids]
@@ -709,7 +730,7 @@ class Check:
         return [*columns, *([metric] if self._tasks else []), "verdict"]
 
     def _cells(self, row: Row) -> list[str]:
-        """Return the texts of a row."""
+        """Return the texts of a row, one for each column."""
         metrics = self.texts(row)[:1]
         is_random = row.variant == FIRST and not self._samples.source
         words = " on random inputs" if is_random else ""
@@ -734,7 +755,7 @@ class Check:
         ]
 
     def _line(self, cells: list[str]) -> str:
-        """Return a line of the table, the headings or a row."""
+        """Return a line of the table from the texts of its columns."""
         variant, size, part, dtypes, error, of_range, seconds, *metric, words = cells
         if len(variant) > WIDE:
             variant = f"{variant}\n{'':<{WIDE}}"
@@ -787,7 +808,7 @@ class Check:
         return notes
 
     def _questions(self, measured: Measured) -> list[str]:
-        """Return whether samples are scaled as in training, where the model's outputs make ask."""
+        """Return questions about the scale of the samples, where the model's outputs raise one."""
         given, steady = self._samples, self._expected.steady
         if not given.source or self.model.source.has_state:
             return []
@@ -799,17 +820,17 @@ class Check:
             for name, (count, of) in found.items()
         ]
         questions += [
-            f"{name} predicts the same class for all samples, by {high:.0%} at most:"
-            f" {scaling.QUESTION}"
+            f"{name} predicts the same class for all samples, with a probability of at most"
+            f" {high:.0%}: {scaling.QUESTION}"
             for name, high in unsure.items()
         ]
         return questions or ([scaling.QUESTION] if steady else [])
 
     def _error_of(self, row: Row, measured: Measured) -> str:
-        """Return how large the largest error is, and whether the samples' scale may be why.
+        """Return a line on the largest error, which may ask for the scale of the samples.
 
-        An accuracy above chance says that it is not, and numbers of very different ranges say it
-        themselves. Of probabilities `_questions` has asked.
+        It does not ask if an accuracy above chance shows that the scale is right, if numbers of
+        very different ranges explain the error, or for a classifier, where `_questions` asks.
         """
         where = "" if self._samples.source else " on random inputs"
         text = f"largest error {percent(row.of_range)} of a number's range{where}, above 5%"
@@ -822,9 +843,10 @@ class Check:
         return f"{text}: {scaling.QUESTION}" if is_lost else text
 
     def _outside(self, measured: Measured) -> int:
-        """Return how many samples are far outside of what integers hold, if they err most.
+        """Return how many samples are far outside the range of integers, if they err most.
 
-        That is, if the largest of their mean errors is at least twice that of all others.
+        That is the case if the largest of their mean errors is at least twice that of all others.
+        Otherwise the number is 0.
         """
         ends = [
             (side, name, low - OUTSIDE * (high - low), high + OUTSIDE * (high - low))
@@ -852,7 +874,7 @@ class Check:
         return len(outside) if max(outside.values(), default=0.0) >= 2 * max(within) else 0
 
     def _repr_html_(self) -> str:
-        """Return the table as a notebook shows it."""
+        """Return the table in HTML, for notebooks."""
         lines = [self._columns(), *(self._cells(row) for row in self.rows.values())]
         kinds = ["th", *["td"] * len(self.rows)]
         rows = [
@@ -867,7 +889,7 @@ class Check:
         return f"<table>{table}</table>{''.join(left_out)}"
 
     def columns(self) -> dict[str, dict[str, tuple[float, str]]]:
-        """Return what the variants cost for a picture, see `pictures.compared`."""
+        """Return sizes, times and losses of the variants, for `pictures.compared`."""
         rows = self.rows
         columns = {
             "bytes": {v: (float(row.bytes), f"{row.bytes:,}") for v, row in rows.items()},
@@ -887,14 +909,14 @@ class Check:
         return columns
 
     def costliest(self) -> list[tuple[str, float, str]]:
-        """Return which operations lose most and how much, for a picture: `pictures.compared`."""
+        """Return the costliest operations with their losses, for `pictures.compared`."""
         return [
             (f"{each.kind}\n{each.layer}".strip(), each.loss, percent(each.loss))
             for each in self.costs[:4]
         ]
 
     def advice(self) -> str:
-        """Return what the test set says in a sentence or two, or how to give one."""
+        """Return advice from the test set in one or two lines, or how to give a test set."""
         if not self._tasks:
             file = f"{self.model.stem()}.test.npz"
             given = "test=(x, y)" if self.model.is_in_memory() else f"--test FILE, or {file}"
@@ -905,7 +927,7 @@ class Check:
         return "\n".join(filter(None, [self._dynamic_serves(), self._smallest()]))
 
     def _dynamic_serves(self) -> str:
-        """Return that dynamic range is as good as it must be, where full integer is not; or ""."""
+        """Return a sentence in favour of dynamic range if only full integer loses much, or ""."""
         if not self.loses("full integer") or "dynamic range" not in self.rows:
             return ""
         is_smaller = self.rows["dynamic range"].bytes < self.rows[FIRST].bytes
@@ -917,14 +939,15 @@ class Check:
         )
 
     def _smallest(self) -> str:
-        """Return which is the smallest file that loses little."""
+        """Return a sentence that names the smallest file that loses little."""
         sizes = {variant: row.bytes for variant, row in self.rows.items()}
         kept = [variant for variant in sizes if not self.loses(variant)]
         smallest = min(kept, key=lambda variant: sizes[variant], default=None)
         whole = sizes[FIRST]
         if min(sizes.values()) >= whole:
             return (
-                "No variant is smaller than float32: quantization does not pay for so small a model"
+                "No variant is smaller than float32: quantization does not pay off for such a small"
+                " model"
             )
         loss = "one point of accuracy"
         if any(task.kind == "mean_error" for task in self._tasks.values()):
@@ -932,8 +955,8 @@ class Check:
                 "1% of the mean error" if len(self._tasks) == 1 else f"{loss} or 1% of mean error"
             )
         if smallest is None or sizes[smallest] >= whole:
-            way = "" if self.costs else ": try more samples to calibrate with"
-            return f"No smaller file loses at most {loss}{way}"
+            way = "" if self.costs else ": calibrate with more samples"
+            return f"Every smaller file loses more than {loss}{way}"
         share = sizes[smallest] / whole
         return f"The smallest file that loses at most {loss}: {smallest}, {share:.0%} of the bytes"
 
@@ -949,9 +972,10 @@ class Check:
         print(f"saved {path}")
 
     def _write(self) -> str:
-        """Write the record beside the files, and return its path, or "" as long as there is none.
+        """Write the record beside the files, and return its path, or "" without float32.
 
-        It is written after each variant: where a later one ends the process, files have a record.
+        It is written after each variant, so that files have a record even if a later variant kills
+        the process.
         """
         if FIRST not in self.rows:
             return ""
@@ -959,7 +983,7 @@ class Check:
         return record.write(name, self._fields(name))
 
     def _fields(self, name: str) -> dict[str, Any]:
-        """Return what the record holds beside its format; paths are as seen from that of NAME."""
+        """Return the fields of the record except its format. Paths are relative to that of NAME."""
         model, given = self.model, self._samples
         file, digest = model.identity
         source = given.source if given.source and os.path.exists(given.source) else None
@@ -1010,7 +1034,7 @@ class Check:
         }
 
     def _variants(self) -> dict[str, dict[str, Any]]:
-        """Return what the record says of each variant."""
+        """Return the fields of each variant in the record."""
         rows: dict[str, dict[str, Any]] = {
             variant: {"file": os.path.basename(path), "not_written": reason}
             for variant, (path, reason) in self.left_out.items()
@@ -1036,7 +1060,7 @@ class Check:
         return {variant: rows[variant] for variant in artifacts.VARIANTS if variant in rows}
 
     def _named(self, metrics: dict[str, float]) -> dict[str, Any]:
-        """Return metrics as a record has them: by their kinds, and by outputs where several are."""
+        """Return metrics by their kinds, as in a record. Several metrics are by outputs, too."""
         named: dict[str, Any] = {}
         for name, metric in metrics.items():
             value, kind = record.number(metric), self._tasks[name].kind

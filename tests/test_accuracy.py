@@ -571,7 +571,7 @@ def test_large_outputs_are_compared_in_part_and_counted_whole(warm, tmp_path):
     process = warm("convert", "net.keras", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert re.search(
-        r"on 1\d\d of 500 samples of net.test.npz\nmetrics of all 500\n", process.stdout
+        r"on 1\d\d of 500 samples of net.test.npz\nmetrics are of all 500 samples\n", process.stdout
     )
     assert "the original: accuracy 60.0%" in process.stdout
     assert table(process.stdout)["float32"]["metric"] == "60.0%"

@@ -165,7 +165,7 @@ def test_several_samples_at_once_are_run_in_any_case(tmp_path, capsys, monkeypat
 def test_large_outputs_are_compared_on_fewer(half, capsys, monkeypatch):
     monkeypatch.setattr(tables, "MEMORY", 16 * 5)
     litecheck.Check(half, np.zeros((99, 8), "float32"))
-    assert "on 5 of 99 samples, as many as 0 MB of outputs hold\n" in capsys.readouterr().out
+    assert "on 5 of 99 samples, whose outputs fill 0 MB\n" in capsys.readouterr().out
 
 
 def test_a_process_that_is_killed_from_outside_starts_again():

@@ -282,7 +282,7 @@ def test_the_gate_has_a_name(here, model):
         with pytest.raises(litecheck.Failure) as failure:
             check.add(variant, made["float32"](), "net.tflite")
         assert str(failure.value).startswith(f"{variant} is not compared, because float32 was not")
-    with pytest.raises(ValueError, match=r"'int8' is no variant: it is one of float32, float16, "):
+    with pytest.raises(ValueError, match=r"'int8' is not a variant: use one of float32, float16, "):
         check.add("int8", made["float32"](), "net.tflite")
     with pytest.raises(TypeError, match="float32 is a str, not bytes"):
         check.add("float32", "net.tflite", "net.tflite")

@@ -150,7 +150,7 @@ FLOAT16 = "converter.target_spec.supported_types = [tf.float16]"
         (FLOAT16, FLOAT16[:-1], "SyntaxError: '[' was never closed", 0),
         ("in samples:", "in smaples:", "NameError: name 'smaples' is not defined", 3),
         ("reshape(1, 1)", "reshape(1, 2)", "ValueError: cannot reshape array of size 1", 3),
-        ('"float16"', '"float61"', "ValueError: 'float61' is no variant", 1),
+        ('"float16"', '"float61"', "ValueError: 'float61' is not a variant", 1),
         (
             "tflite_quant_model = converter.convert()",
             "tflite_quant_model = converter",

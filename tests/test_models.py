@@ -38,7 +38,10 @@ def test_keras_archives(warm, models, name):
     process = warm("convert", models / f"{name}.keras", cwd=models)
     assert_converted(process, models / f"{name}.keras")
     assert "compared with the Keras model in inference mode\non 8 random samples" in process.stdout
-    recurrent = "recurrent: the batch is fixed to 1; other sizes vary as before" in process.stdout
+    recurrent = (
+        "recurrent: the batch size is fixed to 1, and other sizes stay as they are"
+        in process.stdout
+    )
     assert recurrent == (name in zoo.RECURRENT)
     assert ("trained with mixed_float16: computed in float32" in process.stdout) == (
         name == "mixed_float16"
@@ -390,12 +393,12 @@ def test_directories_that_are_named_by_dots(warm, pipeline, tmp_path, where, pat
     }
 
 
-def test_sizes_that_litert_mistakes(warm, tmp_path):
+def test_variable_sizes_that_litert_gets_wrong(warm, tmp_path):
     steps = keras.Input((None, 5))
     layer = layers.TimeDistributed(layers.Dense(4))
     keras.Model(steps, layer(steps)).save(tmp_path / "net.keras")
     process = warm("convert", "net.keras", cwd=tmp_path)
-    assert_clear_error(process, "net.tflite was not written", "mistakes some sizes that vary")
+    assert_clear_error(process, "net.tflite was not written", "gets some variable sizes wrong")
 
 
 def test_sixteen_bits_where_eight_lose_much(warm, tmp_path):
@@ -484,7 +487,7 @@ def test_models_with_names_that_tensorflow_does_not_take(warm, tmp_path, name):
     assert_converted(warm("convert", "net.keras", cwd=tmp_path), tmp_path / "net.keras")
     keras.Model(x, layers.Dense(2, name="층")(x)).save(tmp_path / "net.keras")
     process = warm("convert", "net.keras", cwd=tmp_path)
-    assert_clear_error(process, "Names of models and layers may hold letters, digits and _")
+    assert_clear_error(process, "Names of models and layers may hold letters, digits and _ only")
 
 
 def test_a_file_that_is_wrong_for_several_samples_at_once(warm, tmp_path):
@@ -542,7 +545,7 @@ def test_a_recurrent_saved_model_keeps_its_names_and_its_outputs(warm, models, t
     model.set_weights([2 * weight for weight in model.get_weights()])
     model.save(tmp_path / "lstm.keras")  # from another training than the SavedModel
     process = warm("convert", "lstm", cwd=tmp_path)
-    assert_clear_error(process, "was not written", "lstm.keras may be of another training")
+    assert_clear_error(process, "was not written", "lstm.keras may be from another training")
 
 
 def test_a_package_that_is_not_there(warm, tmp_path):

@@ -26,7 +26,7 @@ TOLD = [  # printed only if accuracy is lost
     "sets the largest value",
     "calibrated without",
     "outside the calibrated range",
-    "of the range on samples",
+    "of the range on calibration samples",
     "rounding input",
     "rounding output",
     "if quantized alone",
@@ -218,10 +218,10 @@ def test_too_few_samples(here, warm):
     directory = here("dark")
     out = warm("convert", "dark.keras", cwd=directory).stdout
     own, others = re.search(
-        r"error (\S+)% of the range on samples that calibrated \(1 did\), (\S+)% on others", out
+        r"error (\S+)% of the range on calibration samples \(1\), (\S+)% on other samples", out
     ).groups()
     assert float(own) < 1 < float(others)
-    assert "of all kinds that it will meet, scaled as in training: --samples FILE, or dark" in out
+    assert "of all kinds that occur in use, scaled as in training: --samples FILE, or dark" in out
     assert "500 of 500 samples are outside the calibrated range, with the largest errors" in out
     assert "if quantized alone" not in out
     more = here("healthy") / "healthy.samples.npy"
@@ -236,8 +236,10 @@ def test_samples_on_a_larger_scale(here, warm):
     for samples in [255 * x, np.concatenate([255 * x[:50], x[50:]])]:
         np.save(directory / "healthy.samples.npy", samples)
         out = warm("convert", "healthy.keras", cwd=directory).stdout
-        assert re.search(r"image of the samples that calibrated reaches 2\d\d times as far", out)
-        assert "scale both alike: as in training" in out
+        assert re.search(
+            r"image reaches 2\d\d times as far in the calibration samples as in the others", out
+        )
+        assert "scale both as in training" in out
         assert "if quantized alone" not in out
 
 
@@ -386,7 +388,9 @@ def test_ctrl_c_ends_only_the_search(slow):
         r"of (\d+) of (\d+) operations, these cost most if quantized alone", out
     ).groups()
     assert 0 < int(tried) < int(of)
-    assert "the search ended before it knew which of them to keep in float: no file is made" in out
+    assert (
+        "the search ended before it knew which operations to keep in float: no file is made" in out
+    )
     assert "saved interrupt.check.json" in out
     assert len(record_of(slow / "interrupt.check.json")["operations"]) == int(tried)
     assert not (slow / "interrupt.mixed.tflite").exists()

@@ -132,7 +132,7 @@ def with_scales(content, scale):
 def test_the_scale_of_a_state_is_made_sound(stateful, warm):
     """With scales below 2^-15, LiteRT's integers are off by about the whole range."""
     directory, printed = stateful
-    line = "the scales of LSTM's states were set as LiteRT's integers need them"
+    line = "the scales of LSTM states were corrected for LiteRT's int8 kernel"
     assert f"{line}\n" in printed
     assert table(printed)["full integer"]["of_range"] < 0.05
     path = directory / "net.int8.tflite"
@@ -299,7 +299,10 @@ def test_a_state_is_kept(warm, steps, name):
     directory, model, x = steps
     process = warm("convert", name, cwd=directory)
     assert_converted(process, directory / name)
-    assert "it keeps a state from run to run: runs are compared in their order" in process.stdout
+    assert (
+        "the model keeps a state from run to run: runs are compared in their order"
+        in process.stdout
+    )
     stem = name.removesuffix(".keras")
     runner = litert.Runner(str(directory / f"{stem}.tflite"))
     for layer in model.layers:

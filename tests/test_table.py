@@ -269,9 +269,9 @@ def test_nothing_is_saved_without_float32(tmp_path, monkeypatch):
             "one point of accuracy: full integer, 30% of the bytes",
         ),
         ("accuracy", 0.9, [0.891, 0.889], "one point of accuracy: float16, 50% of the bytes"),
-        ("accuracy", 0.9, [0.8, 0.8], "No smaller file loses at most one point"),
+        ("accuracy", 0.9, [0.8, 0.8], "Every smaller file loses more than one point"),
         ("mean_error", 2.0, [2.01, 2.03], "1% of the mean error: float16, 50% of the bytes"),
-        ("mean_error", 2.0, [2.1, np.nan], "No smaller file loses at most 1% of the mean"),
+        ("mean_error", 2.0, [2.1, np.nan], "Every smaller file loses more than 1% of the mean"),
     ],
 )
 def test_advice(doubling, tmp_path, monkeypatch, kind, original, metrics, advice):
