@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import imagesize
 from babel.messages.pofile import read_po
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -39,6 +40,7 @@ copybutton_selector = "div.cell_input pre, div.highlight-sh pre, div.highlight-p
 
 
 TEXT = r"(<text\b[^>]*>)([^<]+)"  # in an SVG
+PHONE = 24  # characters of inline code that fit in a line of any phone
 NUMBER = r"(?<![\w.])-?\d+(?:[.,]\d+)*"
 
 
@@ -75,6 +77,32 @@ class Alternative(SphinxPostTransform):
         for picture in self.document.findall(nodes.image):
             if "alt" not in picture and (section := _section(picture)):
                 picture["alt"] = section.next_node(nodes.title).astext()
+
+
+class Narrow(SphinxPostTransform):
+    """Mark what needs room for book.css: pictures, and long inline code."""
+
+    default_priority = 901  # after Alternative, which looks at the pictures that are replaced here
+
+    def run(self, **settings):
+        """Put each picture in a frame, and add the classes `wide`, `long` and `long-word`.
+
+        A picture is wide if its width is at least twice its height. Inline code is long if it has
+        more than `PHONE` characters. It has a long word if one of its words has more.
+        """
+        for picture in list(self.document.findall(nodes.image)):
+            width, height = imagesize.get(Path(self.app.srcdir, picture["uri"]))
+            classes = ["picture", "wide"] if width >= 2 * height else ["picture"]
+            parent = picture.parent
+            alone = isinstance(parent, nodes.paragraph) and len(parent) == 1
+            frame = nodes.container("", picture.deepcopy(), classes=classes)
+            (parent if alone else picture).replace_self(frame)
+        for code in self.document.findall(nodes.literal):
+            words = code.astext().split()
+            if len(code.astext()) > PHONE:
+                code["classes"].append("long")
+            if any(len(word) > PHONE for word in words):
+                code["classes"].append("long-word")
 
 
 def _section(node):
@@ -119,3 +147,4 @@ def setup(app):
     languages["ko"] = Korean
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.add_post_transform(Alternative)
+    app.add_post_transform(Narrow)

@@ -92,7 +92,7 @@ def variants(
         color, marker = COLORS[variant], MARKERS[variant]
         left.plot(x[shift::4], y[shift::4], marker, color=color, markersize=7, label=variant)
         right.barh(variant, sizes[variant], color=color)
-        right.text(sizes[variant], variant, f" {sizes[variant]:,}", va="center")
+        _beside(right, (sizes[variant], variant), f"{sizes[variant]:,}")
     left.set(xlabel="x", ylabel="prediction", xlim=(0, 600), ylim=(0, 62000))
     left.legend(frameon=False, loc="upper left", handlelength=1.2)
     right.set(xlabel="bytes", xlim=(0, 1.25 * max(sizes.values())))
@@ -118,8 +118,8 @@ def steps(tensor: inside.Tensor, x: float) -> Figure:
     margin = 0.12 * (real[-1] - real[0])
     limits = [(real[0] - margin, real[-1] + margin), (x - 3.5 * scale, x + 3.5 * scale)]
     for each, shown, (low, high) in zip(axes, [range(len(q)), near], limits, strict=True):
-        each.axvspan(low, max(real[0], low), color="0.9")
-        each.axvspan(min(real[-1], high), high, color="0.9")
+        each.axvspan(low, max(real[0], low), color="0.9", linewidth=0)
+        each.axvspan(min(real[-1], high), high, color="0.9", linewidth=0)
         each.vlines(real[shown], 0, 1, color=BLUE, linewidth=0.6 if len(shown) > 9 else 2)
         each.plot(x, -0.2, "^", color=RED, markersize=10, clip_on=False)
         each.set(xlim=(low, high), ylim=(-0.4, 1), yticks=[])
@@ -172,11 +172,16 @@ def _bars(
     axes.barh(range(len(bars)), numbers, color=colors)
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     for place, (_, number, text) in enumerate(bars):
-        axes.text(number if np.isfinite(number) else 0, place, f" {text}", va="center")
+        _beside(axes, (number if np.isfinite(number) else 0, place), text)
     most = max(filter(np.isfinite, numbers), default=0) or 1
     axes.set(title=title, xlim=(0, 1.5 * most), xticks=[])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.invert_yaxis()
+
+
+def _beside(axes: Any, end: tuple[float, Any], text: str) -> None:
+    """Write the text of a bar three points right of its end."""
+    axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
 
 
 def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digraph:
@@ -190,13 +195,18 @@ def graphs(contents: Mapping[str, inside.Content], path: str) -> graphviz.Digrap
         The drawing, which a notebook shows.
     """
     drawing = graphviz.Digraph(
-        graph_attr={"fontname": "Helvetica"},
-        node_attr={"fontname": "Helvetica", "fontsize": "11", "shape": "box"},
+        graph_attr={"fontname": "Helvetica", "nodesep": "0.12", "ranksep": "0.35"},
+        node_attr={
+            "fontname": "Helvetica",
+            "fontsize": "11",
+            "shape": "box",
+            "margin": "0.06,0.04",
+        },
         edge_attr={"fontname": "Helvetica", "fontsize": "10"},
     )
     for variant, content in contents.items():
         with drawing.subgraph(name=f"cluster {variant}") as side:
-            side.attr(label=f"{variant}: {content.size:,} bytes", color="white")
+            side.attr(label=f"{variant}\n{content.size:,} bytes", color="white")
             for tensor in content.inputs:
                 side.node(f"{variant} {tensor.number}", f"input\n{tensor}", shape="plain")
             makers = {t.number: f"{variant} {t.number}" for t in content.inputs}

@@ -1,11 +1,15 @@
 """The book: both languages are complete, every link works, and a browser reports no errors."""
 
 import html.parser
+import io
+import itertools
 import os
 import re
 import subprocess
 import sys
 
+import numpy as np
+import PIL.Image
 import pytest
 from conftest import CHROMIUM, REPOSITORY
 
@@ -139,29 +143,134 @@ def test_translations_keep_code_and_formulas(name):
                 assert prose(message.string) == prose(message.id)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed: apt-get install chromium")
-def test_a_browser_has_nothing_to_say(book):
+@pytest.fixture(scope="module")
+def browser():
+    """Start Chromium."""
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="make test installs playwright")
-    said, asked = [], []
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for locale, language, word in [("ko-KR", "ko", "추론"), ("en-GB", "en", "inference")]:
-            page = browser.new_context(
-                locale=locale, viewport={"width": 360, "height": 740}
-            ).new_page()
-            page.on("console", lambda m: m.type in ("error", "warning") and said.append(m.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto((book / "index.html").as_uri())
-            page.wait_for_url(f"**/{language}/index.html")
-            for name in PAGES:
-                page.goto((book / language / f"{name}.html").as_uri())
-                assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
-            page.goto((book / language / "search.html").as_uri() + f"?q={word}")
-            found = page.locator("#search-results li a")
-            found.first.wait_for(timeout=30_000)
-            assert any(CHAPTERS[0] in link.get_attribute("href") for link in found.all())
-        browser.close()
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def test_a_browser_has_nothing_to_say(book, browser):
+    said, asked = [], []
+    for locale, language, word in [("ko-KR", "ko", "추론"), ("en-GB", "en", "inference")]:
+        page = browser.new_context(locale=locale, viewport={"width": 360, "height": 740}).new_page()
+        page.on("console", lambda m: m.type in ("error", "warning") and said.append(m.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((book / "index.html").as_uri())
+        page.wait_for_url(f"**/{language}/index.html")
+        for name in PAGES:
+            page.goto((book / language / f"{name}.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+            assert page.evaluate("document.querySelector('.content').scrollWidth") <= 360, name
+        page.goto((book / language / "search.html").as_uri() + f"?q={word}")
+        found = page.locator("#search-results li a")
+        found.first.wait_for(timeout=30_000)
+        assert any(CHAPTERS[0] in link.get_attribute("href") for link in found.all())
+        page.context.close()
     assert not said
     assert asked
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def shown(book, browser, width, pages=PAGES, languages=("en", "ko"), **settings):
+    """Yield each page's name and the page in a window of that width."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+    page = context.new_page()
+    for language in languages:
+        for name in pages:
+            page.goto((book / language / f"{name}.html").as_uri())
+            yield f"{language}/{name}", page
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("system", "chosen", "dark"),
+    [
+        ("light", "auto", False),
+        ("dark", "auto", True),
+        ("light", "dark", True),
+        ("dark", "light", False),
+    ],
+)
+def test_pictures_suit_the_page(book, browser, system, chosen, dark):
+    """They have its ground, and their lines stand out from it, in the theme that is chosen."""
+    count = 0
+    for name, page in shown(book, browser, 1200, languages=["en"], color_scheme=system):
+        page.evaluate("theme => document.body.dataset.theme = theme", chosen)
+        for picture in page.locator("article img").all():
+            with PIL.Image.open(io.BytesIO(picture.screenshot())) as image:
+                grey = np.asarray(image.convert("L"), dtype=int)
+            ground = np.median(np.concatenate([grey[3], grey[-4], grey[:, 3], grey[:, -4]]))
+            assert ground < 40 if dark else ground > 240, name
+            assert np.abs(grey - ground).max() > 150, name
+            count += 1
+    assert count >= 8
+
+
+WIDE = """[...document.querySelectorAll("article *")].filter(
+  element => element.scrollWidth > element.clientWidth + 1
+    && getComputedStyle(element).overflowX !== "visible"
+).map(element => [
+  element.tagName, element.className, getComputedStyle(element).backgroundAttachment
+])"""
+
+
+def test_what_scrolls_shows_that_more_is_there(book, browser):
+    """A shade at its edge, which a patch of the background hides when the end is in view."""
+    kinds = set()
+    for name, page in shown(book, browser, 400):
+        for tag, classes, attachment in page.evaluate(WIDE):
+            assert attachment == "local, local, scroll, scroll", f"{name}: {tag} {classes}"
+            kinds.add(tag if tag == "PRE" else classes.split()[0])
+    assert kinds == {"PRE", "picture", "table-wrapper"}
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_output_follows_its_code(book, browser, width):
+    gaps = []
+    for name, page in shown(book, browser, width, pages=CHAPTERS):
+        found = page.evaluate("""[...document.querySelectorAll(".cell")]
+          .filter(cell => cell.querySelector(".cell_output"))
+          .map(cell => cell.querySelector(".cell_output > *").getBoundingClientRect().top
+            - cell.querySelector(".cell_input pre").getBoundingClientRect().bottom)""")
+        assert all(0 <= gap <= 12 for gap in found), f"{name}: {found}"
+        gaps += found
+    assert len(gaps) > 40
+
+
+SIZES = """["h1", "h2", "h3"].map(level => [...document.querySelectorAll(`article ${level}`)]
+  .map(heading => parseFloat(getComputedStyle(heading).fontSize)))"""
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_sections_have_smaller_headings_than_pages(book, browser, width):
+    for name, page in shown(book, browser, width, languages=["en"]):
+        sizes = list(filter(None, page.evaluate(SIZES)))
+        assert sizes, name
+        for larger, smaller in itertools.pairwise(sizes):
+            assert max(smaller) <= 0.86 * min(larger), name
+
+
+def test_the_contents_stay_open_beside_80_columns(book, browser):
+    opened = 0
+    for name, page in shown(book, browser, 1200, languages=["en"]):
+        for contents in page.locator(".toc-drawer:not(.no-toc)").all():
+            box = contents.bounding_box()
+            assert box["x"] + box["width"] <= 1200, name
+            opened += 1
+        page.evaluate("""() => {
+          const code = document.createElement("div");
+          code.className = "highlight";
+          code.innerHTML = `<pre>${"x".repeat(80)}</pre>`;
+          document.querySelector("article").append(code);
+        }""")
+        assert page.locator("article > .highlight > pre").evaluate(
+            "code => code.scrollWidth <= code.clientWidth"
+        ), name
+    assert opened > len(PAGES) / 2

@@ -119,7 +119,7 @@ def test_the_graphs(contents, tmp_path):
     drawing = pictures.graphs(contents, str(tmp_path / "graphs.png"))
     assert [path.name for path in tmp_path.iterdir()] == ["graphs.png"]
     for variant, content in contents.items():
-        assert f'label="{variant}: {content.size:,} bytes"' in drawing.source
+        assert f'label="{variant}\n{content.size:,} bytes"' in drawing.source
         boxes = re.findall(
             rf'^\t+"{variant} operation \d+" \[label=(.*?)\]$', drawing.source, re.M | re.S
         )

@@ -56,7 +56,7 @@ def test_variants_take_turns(pipeline):
         np.testing.assert_array_equal(lines[variant][:, 0], x[i::4])
         np.testing.assert_array_equal(lines[variant][:, 1], 100 * x[i::4] + i)
     assert [bar.get_width() for bar in right.patches] == [1000, 2000, 3000, 4000]
-    assert [text.get_text() for text in right.texts] == [" 1,000", " 2,000", " 3,000", " 4,000"]
+    assert [text.get_text() for text in right.texts] == ["1,000", "2,000", "3,000", "4,000"]
     band = next(patch for patch in left.patches if patch.get_label() == "range of full integer")
     held = (band.get_x(), band.get_x() + band.get_width())
     assert held == pytest.approx((0, 199))
@@ -86,9 +86,7 @@ def test_what_variants_cost():
         assert [bar.get_width() for bar in axes.patches] == [
             number for number, _ in values.values()
         ]
-        assert [text.get_text() for text in axes.texts] == [
-            f" {text}" for _, text in values.values()
-        ]
+        assert [text.get_text() for text in axes.texts] == [text for _, text in values.values()]
     assert figure.axes[0].get_xlim()[1] > 4000
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["float32", "full integer"]
