@@ -72,7 +72,7 @@ def chosen(
     """Return the indices of the runs for a record: at least one, at most 100 and 1 MB.
 
     Runs that show a new class have priority. Right after the first of them comes one run of several
-    samples. Then come the other runs.
+    samples, if it fits. Then come the other runs.
 
     Args:
         inputs: the inputs of each run, by name.
@@ -100,9 +100,12 @@ def chosen(
     for index in range(len(ids)) if in_order else dict.fromkeys([*first, *alone]):
         tolerance = {name: verdict.shape_of(array) for name, array in outputs[index].items()}
         numbers = sum(map(math.prod, tolerance.values())) * TOLERANCES
-        size += sum(len(str(pack(side[index]))) for side in (inputs, outputs)) + 16 * numbers // 3
-        if len(found) == RUNS or (found and size > MEGABYTE):
+        more = sum(len(str(pack(side[index]))) for side in (inputs, outputs)) + 16 * numbers // 3
+        if index == several and not in_order and size + more > MEGABYTE:
+            continue  # there may still be room for runs of one sample
+        if len(found) == RUNS or (found and size + more > MEGABYTE):
             break
+        size += more
         found.append(index)
     return sorted(found)
 

@@ -468,6 +468,15 @@ def test_only_runs_of_the_shapes_that_a_runtime_takes():
     assert known.only({"x": [3, 2]}) is None
 
 
+def test_a_run_of_several_samples_that_does_not_fit_leaves_room_for_others():
+    """An image of 96 x 96 in RGB takes 147 KB, and eight of them more than a record holds."""
+    image = np.zeros((1, 96, 96, 3), "float32")
+    inputs = [*[{"x": image}] * 20, {"x": np.repeat(image, 8, axis=0)}]
+    outputs = [{"y": np.zeros((each["x"].shape[0], 10), "float32")} for each in inputs]
+    ids = [*[[index] for index in range(20)], [*range(8)]]
+    assert record.chosen(inputs, outputs, ids) == [*range(7)]
+
+
 @pytest.mark.parametrize(("size", "runs"), [(10, 100), (2_000, 14), (20_000, 1), (10**6, 1)])
 def test_a_record_holds_a_hundred_runs_or_a_megabyte_or_one_run(size, runs):
     """A number of 4 bytes takes 16 / 3 bytes of text. An input has one, an output has six."""
