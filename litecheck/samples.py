@@ -256,8 +256,8 @@ def for_calibration(
     """Read the samples of a conversion, and divide them into runs.
 
     A run takes one sample, or as many as the model's first axis fixes. If there are more than 1,000
-    samples, 1,000 are drawn by a seeded permutation. Taking every k-th sample would not do: if two
-    kinds of samples alternate, it could take only one of them.
+    samples, 1,000 are drawn by a seeded permutation. Taking every k-th sample is no alternative: if
+    two kinds of samples alternate, it could take only one of them.
 
     Args:
         given: see `read`.

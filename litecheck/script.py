@@ -228,7 +228,7 @@ def _unreadable(trace: TracebackType | None, reads: Collection[str]) -> str | No
 class Interrupt:
     """The handler of Ctrl-C: it cleans up, and ends the program at once with status 130.
 
-    A KeyboardInterrupt would not do, because TensorFlow loses about one in four.
+    A KeyboardInterrupt is not reliable: TensorFlow loses about one in four.
 
     Attributes:
         tidy: functions without arguments that remove temporary files and end processes.
