@@ -59,8 +59,8 @@ class Failure(Exception):
 class Unreadable(Failure):
     """An error because a model, or the record of a check, is missing or damaged.
 
-    A lesson script knows the command that makes the file. It prints that command in place of the
-    remedy given here.
+    A script may know the command that makes the file. It prints that command in place of the
+    remedy.
 
     Attributes:
         reason: what is wrong.
