@@ -280,7 +280,10 @@ ALLOWED = {
     ),
     ("Makefile", "03_convert_model.py $(modules) saved_model/my_mode%/saved_model.pb \\"),
     # The suffix tells old records from damaged ones.
-    ("record.py", 'SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # old records had no format number'),
+    (
+        "record.py",
+        'SUFFIX, OLD_SUFFIX = ".check.json", ".proof.json"  # old records had no format number',
+    ),
 }
 
 
