@@ -179,7 +179,7 @@ def test_a_browser_has_nothing_to_say(book, browser):
 
 
 def shown(book, browser, width, pages=PAGES, languages=("en", "ko"), **settings):
-    """Yield each page's name and the page in a window of that width."""
+    """Yield the name of each page, and the page in a window of this width."""
     context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
     page = context.new_page()
     for language in languages:
@@ -199,16 +199,16 @@ def shown(book, browser, width, pages=PAGES, languages=("en", "ko"), **settings)
     ],
 )
 def test_pictures_suit_the_page(book, browser, system, chosen, dark):
-    """They have its ground, and their lines stand out from it, in the theme that is chosen."""
+    """Pictures have the page's background in each theme, and their lines stand out from it."""
     count = 0
     for name, page in shown(book, browser, 1200, languages=["en"], color_scheme=system):
         page.evaluate("theme => document.body.dataset.theme = theme", chosen)
         for picture in page.locator("article img").all():
             with PIL.Image.open(io.BytesIO(picture.screenshot())) as image:
                 grey = np.asarray(image.convert("L"), dtype=int)
-            ground = np.median(np.concatenate([grey[3], grey[-4], grey[:, 3], grey[:, -4]]))
-            assert ground < 40 if dark else ground > 240, name
-            assert np.abs(grey - ground).max() > 150, name
+            edge = np.median(np.concatenate([grey[3], grey[-4], grey[:, 3], grey[:, -4]]))
+            assert edge < 40 if dark else edge > 240, name
+            assert np.abs(grey - edge).max() > 150, name
             count += 1
     assert count >= 8
 
@@ -222,7 +222,7 @@ WIDE = """[...document.querySelectorAll("article *")].filter(
 
 
 def test_what_scrolls_shows_that_more_is_there(book, browser):
-    """A shade at its edge, which a patch of the background hides when the end is in view."""
+    """A shade at the edge stays still. At the end, a patch that scrolls along covers it."""
     kinds = set()
     for name, page in shown(book, browser, 400):
         for tag, classes, attachment in page.evaluate(WIDE):
