@@ -92,7 +92,9 @@ def test_float32_is_judged(doubling, tmp_path, monkeypatch, capsys, added, sound
         assert (row.path, row.bytes, row.verdict) == (FLOAT32, len(doubling), "verified")
         assert check.left_out == {}
     else:
-        message = "double.tflite was not written: output y, sample [01], .*\ndouble.keras may be of"
+        message = (
+            "double.tflite was not written: output y, sample [01], .*\ndouble.keras may be from"
+        )
         with pytest.raises(script.Failure, match=message):
             check.add("float32", doubling, FLOAT32)
         assert not list(tmp_path.iterdir())
