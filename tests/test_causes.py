@@ -352,7 +352,7 @@ def test_operations_of_ones_own(warm, here):
     )
     (here / "net.tflite").write_bytes(content)
     process = warm("run", "net.tflite", cwd=here)
-    assert_clear_error(process, "net.tflite", "Betainc", "only the program that brings it")
+    assert_clear_error(process, "net.tflite", "Betainc", "only a program that provides this")
     assert "--input" not in process.stderr
 
 
