@@ -5,7 +5,9 @@
 We teach a very small network the line y = 100x + 5, look at what it learned, and save it. The
 network is small on purpose: stage 3 can print every number in its files, and stage 4 follows one
 number through them. We save the model in `saved_model/` in two formats: `my_model.keras` for
-Python, and `my_model/` for programs without Python. The training inputs are saved there, too.
+Python, and `my_model/` for programs without Python. The training inputs are saved there, too. The
+module `script` keeps the start quiet, and shortens errors to a line. Your own code does not need
+it.
 """
 
 # %%
@@ -51,7 +53,7 @@ model.summary(line_length=48)
 # An epoch has 10 updates of 10 samples each, so 2,000 epochs have 20,000 updates. Adam's learning
 # rate falls from 0.01 to 0, because with a constant rate the weights jump around the solution.
 #
-# An update takes microseconds, but Keras's work around all updates takes over a minute. With
+# An update takes microseconds, but Keras's own work around 20,000 updates takes over a minute. With
 # `steps_per_execution` Keras does this work once in 1,000 updates. `jit_compile` compiles them to
 # machine code with **XLA**, TensorFlow's compiler. Training then takes three seconds. `autotune`
 # tunes how data are read. It is off, because `fit` would wait for its timer after training. Each

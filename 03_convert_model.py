@@ -5,11 +5,11 @@
 A SavedModel is made for servers. Its Protocol Buffer must be parsed before use, and its runtime
 takes hundreds of megabytes. A `.tflite` file is a **FlatBuffer**, a binary format that needs no
 parsing. The converter translates one into the other, fuses operations, and drops what only training
-needs. Since 2024 TensorFlow Lite is called **LiteRT**. Only the file format kept its name.
+needs. Since 2024 TensorFlow Lite is called **LiteRT**. Only format and converter kept their names.
 
 A converter can make mistakes, and it does not check its result. So this stage converts the model in
-four ways, runs each file, and compares its outputs with the SavedModel's. On the command line, `sh
-convert-tflite.sh` does the first conversion. Its file has the same bytes, but nothing checks it.
+four ways, runs each file, and compares its outputs with the SavedModel's. On the command line,
+`sh convert-tflite.sh` does the first conversion. Its file has the same bytes, but is not checked.
 """
 
 # %%
@@ -64,7 +64,9 @@ print(f"largest difference {np.abs(output - expected).max():.2g} of {expected.ma
 # %% [markdown]
 # From now on `check.add` makes this comparison, and saves a file only if it passes. How far each
 # output may differ is measured: the SavedModel runs again with rounding five times as coarse. If an
-# output of the float32 file differs by more than twice what this changed, the file is refused.
+# output of the float32 file differs by more than twice what this changed, the file is refused. In
+# the table, `of range` is the largest error divided by the range of the outputs, and `one run`
+# includes copying data in and out.
 
 # %%
 check.add("float32", tflite_model, "saved_model/my_model.tflite")
@@ -93,8 +95,8 @@ check.add("float16", tflite_quant_model, "saved_model/my_model.quant.tflite")
 # and for weights it is always 0.
 #
 # Values between the operations stay float32. A layer with int8 weights quantizes its input while it
-# runs, by the range of this input. Arrays of fewer than 1,024 weights stay float32, so here
-# nothing is quantized. Use it when a file must be small and you have no typical inputs.
+# runs, by the range of this input. Arrays of fewer than 1,024 weights stay float32, so here nothing
+# is quantized. Use it when a file must be small and you have no typical inputs.
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(saved_path)
@@ -185,6 +187,8 @@ pictures.save(figure, "saved_model/my_model.variants.png")
 # ## Try next
 #
 # - `samples = np.arange(0, 600, 6, dtype="float32")[:, None]`: x = 500 is no longer clipped, but
-#   the 256 steps span three times the range. One is 233 instead of 78, and the largest error 339.
-# - `Dense(1024)` in stage 1: float16 takes 63% of the bytes, but dynamic range takes *more*, 166%.
-#   Each of the 1,024 units has its own scale and zero point. Undo both, and run the stages again.
+#   the 256 steps span three times the range. One step of the output is 233 instead of 78, and the
+#   largest error is 339.
+# - `Dense(1024)` in stage 1, and then this stage again: float16 takes 63% of the bytes, but dynamic
+#   range takes *more*, 166%. Each of the 1,024 units has its own scale and zero point. Undo both
+#   changes, and run the stages again.

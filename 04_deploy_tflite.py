@@ -131,12 +131,12 @@ for path in files:
 #
 # | runs on | choose | because |
 # |---|---|---|
-# | a processor with floating point | float32 | exact |
-# | the same, to save bytes | dynamic range | a quarter of the bytes, no samples needed |
+# | a processor with floating point | float32 | closest to the trained model |
+# | the same, to save bytes | dynamic range | a quarter of the bytes, no samples; can be slower |
 # | the same, to save time | full integer | half the time for MobileNetV2 |
 # | a phone's GPU | float16 | half of the bytes, and most GPUs compute in float16 anyway |
 # | an integer-only chip, a microcontroller | full integer | no floating point, little memory |
-# | a browser | dynamic range | LiteRT.js refuses int8 inputs |
+# | a browser | dynamic range | small, with the float inputs that LiteRT.js needs |
 #
 # ## Try next
 #

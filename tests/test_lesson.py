@@ -12,7 +12,7 @@ from conftest import REPOSITORY, WrongConverter, assert_clear_error, converted
 
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
 FIRST, SECOND, THIRD, FOURTH = SCRIPTS
-LINES = dict(zip(SCRIPTS, [140, 110, 190, 160], strict=True))
+LINES = dict(zip(SCRIPTS, [142, 110, 195, 160], strict=True))
 # Shares of the code lines. Stage 3 calls the check for each file, and then looks into the files.
 SHARES = dict(zip(SCRIPTS, [0.15, 0.15, 0.30, 0.15], strict=True))
 
