@@ -139,16 +139,18 @@ book-texts: build/book/source
 	.venv/bin/sphinx-intl update -p build/book/texts -d docs/locale -l ko -w 120 --no-obsolete
 
 # Sphinx reads one directory for each language. In it, chapters and pages are side by side.
+links := sed -E 's,\]\((\.\./)+(0[0-9]_[a-z_]+)\.py,](\2.ipynb,; s,\]\(docs/,](,g'
 .PHONY: build/book/source
 build/book/source: notebooks $(extra)-book
 	rm -rf build/book
 	mkdir -p $@/en $@/ko
-	cp docs/*.md docs/*.png $@/en
-	cp docs/index.md docs/ko/* $@/ko
-	for chapter in build/notebooks/0*.ipynb; do \
-	  sed 's,](docs/,](,g' $$chapter >$@/en/$${chapter##*/} || exit; \
+	cp docs/*.png $@/en
+	cp docs/ko/*.png $@/ko
+	for file in docs/*.md build/notebooks/0*.ipynb; do \
+	  $(links) $$file >$@/en/$${file##*/} || exit; \
 	done
-	cp $@/en/0*.ipynb $@/ko
+	cp $@/en/index.md $@/en/0*.ipynb $@/ko
+	for file in docs/ko/*.md; do $(links) $$file >$@/ko/$${file##*/} || exit; done
 
 notebooks: $(tools) graphviz
 	mkdir -p build/notebooks build/ipython/profile_default
