@@ -104,8 +104,10 @@ def test_nothing_is_said_twice():
 def test_links_and_anchors(name):
     text = FENCED.sub("", read(name))
     directory = (REPOSITORY / name).parent
-    assert not re.findall(r"\]\[|<a ", re.sub(SPAN, "", text)), "write links as [text](path)"
-    for link in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+    named = dict(re.findall(r"^\[([^\]]+)\]: (\S+)", text, re.MULTILINE))
+    assert set(re.findall(r"\]\[([^\]]+)\]", re.sub(SPAN, "", text))) == set(named)
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for link in [*links, *named.values()]:
         if re.match(r"https?://|mailto:", link):
             continue  # another's page
         path, _, anchor = link.partition("#")
