@@ -83,6 +83,7 @@ class Narrow(SphinxPostTransform):
     """Mark what needs room for book.css: pictures, and long inline code."""
 
     default_priority = 901  # after Alternative, which looks at the pictures that are replaced here
+    formats = ("html",)  # the texts for a translation keep their paragraphs
 
     def run(self, **settings):
         """Put each picture in a frame, and add the classes `wide`, `long` and `long-word`.
