@@ -83,6 +83,8 @@ def test_each_page_is_there_in_both_languages_and_leads_to_the_other(book, page)
         assert re.search(rf'class="language"[^>]* href="(\./)?\.\./{other}/{page}\.html"', text)
         title = re.search(r"<h[12]>(.*?)<a", text, re.DOTALL)[1]
         assert bool(re.search("[가-힣]", title)) == (language == "ko"), title
+        for picture in Page(book / language / f"{page}.html").pictures:
+            assert bool(re.search("[가-힣]", picture["alt"])) == (language == "ko"), picture
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
