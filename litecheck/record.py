@@ -201,13 +201,18 @@ class Entry(NamedTuple):
         """
         return _recorded(self)
 
-    def again(self) -> str:
-        """Return what to do to convert the model again, with the command if there is one."""
+    def again(self, more: Sequence[str] = ()) -> str:
+        """Return what to do to convert the model again, with the command if there is one.
+
+        Args:
+            more: options that the last conversion did not have, as words of a command.
+        """
         if self.fields["model"]["file"] is None:
-            return "convert the model again, with litecheck.convert in your program"
-        return _convert(
-            self.source(), self.path.removesuffix(SUFFIX), _options(self.fields, self.path)
-        )
+            words = [word[2:].replace("-", "_") for word in more if word.startswith("--")]
+            given = f", and give it {' and '.join(words)}" if words else ""
+            return f"convert the model again, with litecheck.convert in your program{given}"
+        options = [*_options(self.fields, self.path), *more]
+        return _convert(self.source(), self.path.removesuffix(SUFFIX), options)
 
 
 def find(path: str) -> Entry | None:
@@ -308,6 +313,8 @@ def _options(fields: Mapping[str, Any], file: str) -> list[str]:
     options = list(fields["model"].get("options", []))
     for kind, path in given.get("given", {}).items():
         options += [f"--{kind}", _seen(path, file)]
+    if artifacts.FLOAT_ENDS in fields.get("variants", {}):
+        options.append("--float-ends")
     scale = given.get("scale")
     return [*options, "--scale", scale] if scale not in (None, images.PIXELS) else options
 
@@ -316,7 +323,8 @@ def _convert(source: str, name: str, options: Sequence[str]) -> str:
     """Return the command that converts a model to the files of NAME again, with its options."""
     same = os.path.normpath(artifacts.stem(source)) == os.path.normpath(name)
     output = [] if same else ["--output", name]
-    return f"convert the model again: {script.command('convert', source, *options, *output)}"
+    where = "" if artifacts.is_model(source) else " on the computer that has it"
+    return f"convert the model again{where}: {script.command('convert', source, *options, *output)}"
 
 
 def threshold(path: str) -> dict[str, float]:
@@ -343,8 +351,28 @@ def _changed(path: str, entry: Entry) -> str | None:
     with open(path, "rb") as content:
         if artifacts.sha256(content.read()) == row.get("sha256"):
             return None
-    why = f" ({row['not_written']})" if "not_written" in row else ""
-    return f"{path} has changed: it is not from the last conversion{why}: {entry.again()}"
+    note = f"{path} has changed: it is not from the last conversion"
+    if row and "not_written" not in row:
+        return f"{note}: {entry.again()}"
+    why = f" ({row['not_written']})" if row else ""
+    more = _missing(path, entry)
+    way = f"delete it, or {entry.again(more)}" if more else "delete it"
+    return f"{note}, which did not make it{why}: {way}"
+
+
+def _missing(path: str, entry: Entry) -> list[str]:
+    """Return the options with which the last conversion would have made a file, or []."""
+    variants = entry.fields["variants"]
+    integers, ends = (
+        artifacts.VARIANTS[each].suffix for each in (artifacts.INTEGERS, artifacts.FLOAT_ENDS)
+    )
+    reason = variants.get(artifacts.INTEGERS, {}).get("not_written", "")
+    lacks = "needs typical inputs" in reason
+    if not path.endswith((integers, ends)) or (reason and not lacks):
+        return []
+    more = ["--samples", "FILE"] if lacks else []
+    wanted = path.endswith(ends) and artifacts.FLOAT_ENDS not in variants
+    return [*more, "--float-ends"] if wanted else more
 
 
 class Recorded(NamedTuple):

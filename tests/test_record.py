@@ -370,11 +370,37 @@ def test_the_command_to_convert_again_works(warm, tmp_path, kind, damage):
     assert re.search(r"^check: (\d+) of \1 runs agree", process.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("ends", [[], ["--float-ends"]])
+def test_the_command_makes_a_file_that_the_last_conversion_did_not(warm, tmp_path, ends):
+    """Convert with samples, then without. The message for the old file is gone in the end."""
+    line_of(3).save(tmp_path / "net.keras")
+    np.save(tmp_path / "x.npy", np.float32([[0], [1], [2]]))
+    file = "net.int8.float-ends.tflite" if ends else "net.int8.tflite"
+    for options in [["--samples", "x.npy", *ends], []]:
+        process = warm("convert", "net.keras", *options, cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+    said = warm("run", file, cwd=tmp_path).stdout
+    note = f"{file} has changed: it is not from the last conversion, which did not make it"
+    assert note in said
+    (words,) = re.findall("delete it, or convert the model again: python -m litecheck (.*)", said)
+    command = shlex.split(words)
+    assert command == ["convert", "net.keras", "--samples", "FILE", *ends]
+    assert warm(*command[:3], "x.npy", *command[4:], cwd=tmp_path).returncode == 0
+    assert "has changed" not in warm("run", file, cwd=tmp_path).stdout
+    with open(tmp_path / file, "ab") as content:
+        content.write(b" ")
+    (tmp_path / "net.keras").unlink()
+    again = "convert the model again on the computer that has it: python -m litecheck convert"
+    words = " ".join(["net.keras --samples x.npy", *ends])
+    assert f"{again} {words}\n" in warm("run", file, cwd=tmp_path).stdout
+
+
 def test_a_file_that_was_tried_earlier_and_one_of_its_own(warm, device):
     old = device / "my_model.int16.tflite"  # of a variant that was not tried again
     shutil.copy(device / "my_model.int8.tflite", old)
     process = warm("run", old.name, cwd=device)
-    assert "my_model.int16.tflite has changed: it is not from the last conversion" in process.stdout
+    note = "has changed: it is not from the last conversion, which did not make it: delete it\n"
+    assert f"my_model.int16.tflite {note}" in process.stdout
     own = device / "other.int8.tflite"  # of a model that has its own name
     shutil.copy(device / "my_model.tflite", own)
     assert "has changed" not in warm("run", own.name, cwd=device).stdout
