@@ -355,9 +355,10 @@ class Reference:
         """Raise `Failure` if an output is NaN."""
         for name, array in row.items():
             if array.dtype.kind in "fc" and np.isnan(array).any():
+                way = ": train it again, or leave that sample out" if source else ""
                 raise script.Failure(
                     f"output {name} of {self.path} is NaN for sample {sample} of"
-                    f" {source or 'random inputs'}: train it again, or leave that sample out"
+                    f" {source or 'random inputs'}{way}"
                 )
 
     def _rejects(self, given: samples.Samples, error: Exception) -> str:
@@ -624,11 +625,12 @@ def _open(path: str, signature: str | None, name: str) -> tuple[str, Any, Any, s
     signatures = loaded.signatures
     key = signature or (next(iter(signatures)) if len(signatures) == 1 else KEY)
     if key not in signatures:
-        message = f"{path} has no signature {key!r} but {list(signatures) or 'none'}"
-        if signatures:
-            example = script.command("convert", path, "--signature", next(iter(signatures)))
-            message += f"\nchoose one: {example}"
-        raise script.Failure(message)
+        if not signatures:
+            raise script.Failure(f"{path} has no signatures: save it with model.export")
+        example = script.command("convert", path, "--signature", next(iter(signatures)))
+        raise script.Failure(
+            f"{path} has no signature {key!r}, only {', '.join(signatures)}\nchoose one: {example}"
+        )
     return directory, loaded, signatures[key], key
 
 

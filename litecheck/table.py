@@ -223,7 +223,11 @@ class Check:
                 if compared.source:
                     raise
                 typical = self._typical(samples, positive=True)  # a logarithm needs positive inputs
-                self._run_original(typical, labels, test)
+                try:
+                    self._run_original(typical, labels, test)
+                except script.Failure as error:
+                    message = f"{error}\n{models.give_samples(self.model)}"
+                    raise script.Failure(message) from error
         self.calibrating = typical.calibrating()
         self._print_heading(typical, labels)
 
@@ -249,12 +253,7 @@ class Check:
     ) -> None:
         """Run the model on the samples that are compared, and keep its outputs and metrics."""
         reference = self.model.reference
-        try:
-            (first,) = reference.outputs(compared.part(0, 1))
-        except script.Failure as error:
-            if compared.source:
-                raise
-            raise script.Failure(f"{error}\n{models.give_samples(self.model)}") from error
+        (first,) = reference.outputs(compared.part(0, 1))
         size = sum(array.nbytes for array in first.values()) // len(compared.ids[0])
         if test is not None:
             compared = compared.together(self.model.source.inputs, size)
