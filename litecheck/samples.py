@@ -225,8 +225,10 @@ def _load(given: Given) -> np.ndarray | Arrays:
         message = f"{given} is missing: name a .npy or .npz file, an image or a folder that exists"
         raise script.Failure(message) from error
     except Exception as error:  # a damaged file can make NumPy raise almost anything
-        message = f"it cannot be read ({script.brief(error)}): write it with numpy.save"
-        raise ValueError(message) from error
+        way = "write it with numpy.save"
+        if "Object arrays" in str(error):
+            way = 'convert it to an array of numbers first, such as with astype("float32")'
+        raise ValueError(f"it cannot be read ({script.brief(error)}): {way}") from error
     if not is_numpy:
         if given.lower().endswith(images.OTHERS):
             raise script.Failure(f"{given} is an image that Keras does not read: save it as PNG")

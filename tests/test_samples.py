@@ -64,7 +64,8 @@ def test_pickles_are_refused(warm, pipeline, tmp_path):
         ("run", "saved_model/my_model.tflite", "--input"),
     ]:
         process = warm(command, model, option, "x.npy", cwd=tmp_path)
-        assert_clear_error(process, "x.npy", "allow_pickle=False")
+        way = 'convert it to an array of numbers first, such as with astype("float32")'
+        assert_clear_error(process, "x.npy", f"allow_pickle=False): {way}")
 
 
 def takes(**inputs):
