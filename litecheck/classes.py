@@ -103,20 +103,21 @@ def of_folders(folder: str, names: Names, count: int | None) -> tuple[list[str],
     if not names.names and len(found) != count:
         raise ValueError(
             f"it has {len(found):,} subfolders, but the model has {count} classes: write the names"
-            f" of all classes in {names.file}, one per line, in the order of the output"
+            f" of all {count} classes in {names.file}, and no others, one per line, in the order of"
+            " the output"
         )
     order = [_composed(name) for name in names.names or found]
+    doubled = [name for name in found if order.count(_composed(name)) > 1]
+    if doubled:
+        raise ValueError(
+            f"{doubled[0]!r} is the name of two classes: give each class a name of its own"
+        )
     unknown = [name for name in found if _composed(name) not in order]
     if unknown:
         some = ", ".join(order[:COUNTED])
         raise ValueError(
             f"its subfolder {unknown[0]!r} is not one of the classes ({some}): rename it, or move"
             " it out of the test set"
-        )
-    doubled = [name for name in found if order.count(_composed(name)) > 1]
-    if doubled:
-        raise ValueError(
-            f"{doubled[0]!r} is the name of two classes: give each class a name of its own"
         )
     every = images.files(folder)
     classes = [os.path.relpath(file, folder).split(os.sep)[0] for file in every]

@@ -79,7 +79,7 @@ def test_folders_of_classes(tmp_path, capsys):
     reverse = names(*reversed(NAMES))
     assert classes.of_folders(str(folder), reverse, 3)[1].tolist() == (2 - labels).tolist()
     with pytest.raises(
-        ValueError, match=r"3 subfolders, but the model has 4 classes: .*net\.labels\.txt"
+        ValueError, match=r"3 subfolders, but the model has 4 classes: .* all 4 .*net\.labels\.txt"
     ):
         classes.of_folders(str(folder), names(), 4)
     with pytest.raises(ValueError, match="'blue' is not one of the classes"):
@@ -87,6 +87,8 @@ def test_folders_of_classes(tmp_path, capsys):
     doubled = names("red", "blue", "green", "red")
     with pytest.raises(ValueError, match="'red' is the name of two classes"):
         classes.of_folders(str(folder), doubled, 4)
+    with pytest.raises(ValueError, match="'red' is the name of two classes"):  # one was blue
+        classes.of_folders(str(folder), names("red", "red", "green"), 3)
     (folder / "red").rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", folder / "red")  # Keras follows links
     assert classes.of_folders(str(folder), names(), 3)[1].tolist() == labels.tolist()
@@ -193,6 +195,30 @@ def test_without_names_numbers_are_shown_and_a_file_names_them(colours, warm, tm
     assert "\n2 8" in process.stdout
     (tmp_path / "colours.labels.txt").write_text("azul\nverde\nrojo\n")
     assert "\nrojo 8" in warm("run", "colours.tflite", *options, cwd=tmp_path).stdout
+
+
+def test_names_of_other_numbers_than_the_output(colours, warm, tmp_path):
+    """Follow the messages: 4 names and 4 folders become the model's 3."""
+    directory, _ = colours
+    shutil.copy(directory / "colours.tflite", tmp_path)
+    shutil.copytree(directory / "test", tmp_path / "test")
+    shutil.copytree(directory / "test/red", tmp_path / "test/white")
+    for lines, words in [
+        (
+            NAMES + ["white"],
+            "write the names of all 3 classes in colours.labels.txt, and no others",
+        ),
+        (
+            NAMES,
+            "its subfolder 'white' is not one of the classes (blue, green, red): rename it, or",
+        ),
+    ]:
+        (tmp_path / "colours.labels.txt").write_text("\n".join(lines))
+        process = warm("run", "colours.tflite", "--test", "test", cwd=tmp_path)
+        assert_clear_error(process, words)
+    (tmp_path / "test/white").rename(tmp_path / "white")
+    process = warm("run", "colours.tflite", "--test", "test", "--scale", "-1..1", cwd=tmp_path)
+    assert "accuracy 100.0% on 36 of 36 samples of test" in process.stdout, process.stderr
 
 
 def test_what_to_convert_again_names_the_folders_and_the_scale(colours, warm, tmp_path):
