@@ -20,6 +20,10 @@ ALONE, MANY = 100, 100  # a test set's runs of one sample, and the most samples 
 OUTPUTS = 2**23  # the most bytes of the outputs of one run
 DECODED = 2**31  # the most bytes of a test set's decoded images: images beyond that are left out
 WRITTEN = "give an image, or write numbers with numpy.save"
+LABELLED = (  # how to give a test set
+    "write np.savez(FILE, inputs=x, labels=y), or give a folder with one subfolder of images per"
+    " class"
+)
 ARRAYS = "the set of samples"  # stands for the path where samples were given as arrays
 
 
@@ -210,8 +214,11 @@ def read(given: Given, inputs: Mapping[str, Input], scale: str = images.PIXELS) 
     return {name: content[name] for name in names}
 
 
-def _load(given: Given) -> np.ndarray | Arrays:
-    """Return the array or the dict of arrays that was given, or that a file holds; see `read`."""
+def _load(given: Given, is_test_set: bool = False) -> np.ndarray | Arrays:
+    """Return the array or the dict of arrays that was given, or that a file holds; see `read`.
+
+    A test set is given in other kinds of files, which the errors name.
+    """
     if isinstance(given, Mapping):
         return {name: np.asarray(array) for name, array in given.items()}
     if not isinstance(given, str):
@@ -222,7 +229,8 @@ def _load(given: Given) -> np.ndarray | Arrays:
         content = np.load(given, allow_pickle=False) if is_numpy else {}
         arrays = content if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError as error:
-        message = f"{given} is missing: name a .npy or .npz file, an image or a folder that exists"
+        kinds = "a .npz file" if is_test_set else "a .npy or .npz file, an image"
+        message = f"{given} is missing: name {kinds} or a folder that exists"
         raise script.Failure(message) from error
     except Exception as error:  # a damaged file can make NumPy raise almost anything
         way = "write it with numpy.save"
@@ -230,9 +238,10 @@ def _load(given: Given) -> np.ndarray | Arrays:
             way = 'convert it to an array of numbers first, such as with astype("float32")'
         raise ValueError(f"it cannot be read ({script.brief(error)}): {way}") from error
     if not is_numpy:
-        if given.lower().endswith(images.OTHERS):
+        if given.lower().endswith(images.OTHERS) and not is_test_set:
             raise script.Failure(f"{given} is an image that Keras does not read: save it as PNG")
-        raise script.Failure(f"{given} is not a .npy or .npz file: {WRITTEN}")
+        way = LABELLED if is_test_set else WRITTEN
+        raise script.Failure(f"{given} is not a .npy or .npz file: {way}")
     for name, array in arrays.items() if isinstance(arrays, dict) else ():
         if not isinstance(array, np.ndarray):  # the zip file has a file of another kind
             raise ValueError(f"{name!r} in it is not an array: write it with numpy.savez")
@@ -351,7 +360,7 @@ def _labelled(
         ((name, (shape, _)),) = outputs.items()
         files, numbers = classes.of_folders(given, names, classes.count_of(shape))
         return _images(files, inputs, scale), {name: numbers}
-    arrays = _load(given) if isinstance(given, str | Mapping) else _pair(given)
+    arrays = _load(given, True) if isinstance(given, str | Mapping) else _pair(given)
     if isinstance(arrays, np.ndarray):
         raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
     taken, labels = (
@@ -417,7 +426,8 @@ def for_deployment(
         sizes = _sizes(arrays, inputs, varying=1 if images.is_given(given) else None)
         varying = {len(arrays[n]) for n in inputs if sizes[n] and not inputs[n].shape[0]}
         if len(varying) > 1:
-            raise ValueError("the inputs have different numbers of samples")
+            counts = ", ".join(f"{n} {len(arrays[n]):,}" for n in inputs if sizes[n])
+            raise ValueError(f"the inputs have different numbers of samples: {counts}")
         runs = _full(_split(arrays, sizes), sizes)
         left = _total(arrays, sizes) - len(runs) * _samples(sizes)
         if images.is_given(given):

@@ -255,6 +255,9 @@ def test_images_where_they_do_not_belong(colours, warm, tmp_path):
             "0-1 is not a scale of images: give one of 0..255, 0..1",
         ),
         (("--test", one), "one.png is not a test set"),
+        (("--test", "photos"), "photos is missing: name a .npz file or a folder that exists"),
+        (("--test", "one.txt"), "one.txt is not a .npy or .npz file: write np.savez(FILE, inputs"),
+        (("--test", "one.heic"), "or give a folder with one subfolder of images per class"),
     ]:
         assert_clear_error(warm("run", file, *arguments, cwd=tmp_path), words)
     model = directory / "colours.keras"

@@ -212,7 +212,9 @@ def test_inputs_of_another_shape_or_number(warm, tmp_path):
     content = converted(lambda a, b: a - b, spec, spec)
     np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((4, 3)))
     process = deploy(warm, tmp_path, content, "--input", "x.npz")
-    assert_clear_error(process, "x.npz", "the inputs have different numbers of samples")
+    assert_clear_error(
+        process, "x.npz", "the inputs have different numbers of samples: ", "a 5", "b 4"
+    )
     np.savez(tmp_path / "x.npz", a=np.ones((5, 3)), b=np.ones((5, 2)))
     process = deploy(warm, tmp_path, content, "--input", "x.npz")
     assert_clear_error(process, "x.npz", "a sample of b has the shape (5, 2)")
