@@ -17,7 +17,12 @@ if ! command -v tflite_convert >/dev/null; then
   exit 127
 fi
 if [ ! -e "$saved_model_dir/saved_model.pb" ]; then
-  echo "convert-tflite.sh: $saved_model_dir/ is missing. Make it with: python 01_create_model.py" >&2
+  case $saved_model_dir in
+    saved_model/my_model | ./saved_model/my_model)
+      missing="$saved_model_dir/ is missing. Make it with: python 01_create_model.py" ;;
+    *) missing="$saved_model_dir/saved_model.pb is missing: name a SavedModel directory" ;;
+  esac
+  echo "convert-tflite.sh: $missing" >&2
   exit 1
 fi
 

@@ -15,6 +15,17 @@ def test_no_tflite_convert_on_path(tmp_path):
     assert_clear_error(process, "tflite_convert", ".venv/bin/activate", "pip install")
 
 
+def test_a_directory_that_is_missing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for directory in ["nope", "empty/"]:
+        process = run("convert-tflite.sh", directory, "out.tflite", cwd=tmp_path)
+        file = f"{directory.rstrip('/')}/saved_model.pb"
+        assert_clear_error(process, f"{file} is missing: name a SavedModel directory")
+    for arguments in [[], ["saved_model/my_model", "out.tflite"]]:
+        process = run("convert-tflite.sh", *arguments, cwd=tmp_path)
+        assert_clear_error(process, "my_model/ is missing. Make it with: python 01_create_model.py")
+
+
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @pytest.mark.parametrize("status", [0, 42])
 def test_wrapper_passes_flags_and_status_on(pipeline, tmp_path, shell, status):
