@@ -16,7 +16,8 @@ OF_KERAS = r"random_|dropout|gaussian|augment|sequential"
 WAYS = {
     r"dies on it": "Report it to TensorFlow, with your model",
     r"IsPowerOfTwo": (
-        "LiteRT's FFT takes lengths that are powers of two: use fft_length=512 in place of 400"
+        "LiteRT's FFT takes lengths that are powers of two: use the next one as fft_length, such as"
+        " 512 in place of 400 (frames are padded with zeros)"
     ),
     r"complex": (
         "LiteRT has few operations on complex numbers: use tf.abs, tf.math.real or tf.math.imag"

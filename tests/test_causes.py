@@ -92,7 +92,7 @@ def padded(boxes, scores):
 
 SHAPE, BOXES = [(1, 1600)], [(1, 20, 4), (1, 20, 2)]
 FUNCTIONS = {
-    "fft": (stft(400), stft(512), SHAPE, "powers of two: use fft_length=512 in place of 400"),
+    "fft": (stft(400), stft(512), SHAPE, "powers of two: use the next one as fft_length"),
     "complex": (
         lambda x: {"y": tf.abs(tf.signal.rfft(x)[:, :5])},
         lambda x: {"y": tf.abs(tf.signal.rfft(x))[:, :5]},
