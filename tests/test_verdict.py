@@ -508,6 +508,15 @@ def test_a_device_that_returns_another_shape_or_kind(wrong, reason):
     assert (agreement.agreeing, agreement.worst, agreement.lost) == (2, reason, True)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_output_without_numbers_has_no_mean_error():
+    given, true = ([{"y": np.full((1, 2), y), "z": np.ones((1, 0))}] for y in (1.0, 3.0))
+    ranges = {"y": np.full(2, 4.0), "z": np.ones(0)}
+    assert verdict.mean_error(given, true, ranges) == 0.5
+    only = [{"z": np.ones((1, 0))}]
+    assert verdict.mean_error(only, only, {"z": np.ones(0)}) == 0
+
+
 def test_finite_outputs_need_no_slow_quantile(monkeypatch):
     """For 100,000 components `np.nanquantile` takes 17 s, and `np.quantile` 1 s."""
     monkeypatch.setattr(np, "nanquantile", None)
