@@ -55,7 +55,12 @@ def convert(
         beside = found.stem() if isinstance(model, str) else ""
         x = samples.find(beside, "samples") if beside and given is None else given
         xy = samples.find(beside, "test") if beside and test is None else test
-        return Check(found, x, xy, scale)
+        try:
+            return Check(found, x, xy, scale)
+        except script.Failure as error:
+            if not batch or "too few samples" not in str(error):
+                raise
+            raise script.Failure(f"{error}, or a smaller batch") from error
 
     try:
         with _printing(not progress.is_resumed()):

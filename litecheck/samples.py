@@ -597,7 +597,7 @@ def _full(runs: Sequence[Arrays], sizes: Mapping[str, int | None]) -> list[Array
         if all(sizes[name] is None or sizes[name] == len(run[name]) for name in run)
     ]
     if not full:
-        raise ValueError("there are too few samples for one run")
+        raise ValueError("there are too few samples for one run: give more samples")
     return full
 
 

@@ -274,6 +274,14 @@ def test_a_batch_that_does_not_fit(warm, tmp_path):
     tf.saved_model.save(module, str(tmp_path / "four"), signatures=module.double)
     process = warm("convert", "four", "--batch", 2, cwd=tmp_path)
     assert_clear_error(process, "four takes 4 samples a run, not 2", "omit --batch")
+    line = keras.Sequential([keras.Input([3]), layers.Dense(1)])
+    line.save(tmp_path / "line.keras")
+    np.save(tmp_path / "line.samples.npy", RNG.random((5, 3)))
+    process = warm("convert", "line.keras", "--batch", 6, cwd=tmp_path)
+    assert_clear_error(
+        process, "too few samples for one run: give more samples, or a smaller batch"
+    )
+    assert warm("convert", "line.keras", "--batch", 5, cwd=tmp_path).returncode == 0
     process = warm("convert", "four", "--batch", 0, cwd=tmp_path)
     assert_clear_error(process, "0 is not a whole number of 1 or more: give one such as 1")
 
