@@ -153,7 +153,7 @@ def main(progress: str = "") -> None:
         running.show(options.file, options.input, options.test, options.scale)
         return
     if options.command == "convert" or not options.model.endswith(".tflite"):
-        artifacts.require_model(options.model)
+        artifacts.require_model(options.model, to_look=options.command == "look")
         if options.command == "convert" and not progress:
             name = options.output or artifacts.stem(options.model)
             sys.exit(rescue.convert(program, sys.argv[1:], name))

@@ -48,8 +48,11 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith(ARCHIVES)
 
 
-def require_model(path: str) -> None:
-    """Raise `Failure` unless the path is an existing Keras archive or SavedModel."""
+def require_model(path: str, to_look: bool = False) -> None:
+    """Raise `Failure` unless the path is an existing Keras archive or SavedModel.
+
+    The command `look` also takes a `.tflite` file, which the error then names.
+    """
     if is_archive(path):
         require_file(path)
     elif path.endswith(".tflite") and os.path.isfile(path):
@@ -58,8 +61,10 @@ def require_model(path: str) -> None:
         )
     elif not is_model(path):
         kind = "is not a model" if os.path.exists(path) else "is missing"
-        remedy = ": name a Keras archive (.keras, .h5) or the directory of a SavedModel"
-        raise script.Unreadable(f"{path} {kind}", remedy)
+        kinds = "a Keras archive (.keras, .h5) or the directory of a SavedModel"
+        if to_look:
+            kinds = f"a .tflite file, {kinds}"
+        raise script.Unreadable(f"{path} {kind}", f": name {kinds}")
 
 
 def is_model(path: str) -> bool:

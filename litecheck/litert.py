@@ -42,6 +42,10 @@ def explained(path: str, input: str | None = None, hint: str = "") -> Iterator[N
                 f"{path} has the custom operation {own[1]}: only a program that provides this"
                 " operation can run the file"
             ) from error
+        if re.search("not a valid Flatbuffer|mmap of size 0", str(error)):
+            reason = f"{path} is not a .tflite file, or is damaged"
+            way = ": name another, or convert the model again"
+            raise script.Unreadable(reason, way) from error
         message = f"{path} with {input}" if input else path
         message += f": {script.brief(error)}"
         raise script.Failure(f"{message}\n{hint}" if hint and not input else message) from error

@@ -24,7 +24,7 @@ def look(path: str) -> None:
     if path.endswith(".tflite"):
         _look_inside(path)
         return
-    artifacts.require_model(path)
+    artifacts.require_model(path, to_look=True)
     if artifacts.is_archive(path):
         _look_at_archive(path)
     else:

@@ -396,12 +396,12 @@ def test_run_takes_real_numbers_for_integers(files):
     ("name", "given", "phrase"),
     [
         ("none", [[1.0, 2.0]], "none.tflite is missing: name a file that exists"),
-        ("damaged", [[1.0, 2.0]], "damaged.tflite: "),
+        ("damaged", [[1.0, 2.0]], "damaged.tflite is not a .tflite file, or is damaged: name"),
         ("varies", [[1.0, 2.0, 3.0]], "the set of samples does not fit "),
         ("varies", {"z": [[1.0, 2.0]]}, "an array named 'x'"),
         ("varies", [["a", "b"]], "not float32"),
         ("varies", "none.npy", "none.npy is missing"),
-        ("three", [[1.0, 2.0]] * 2, "there are too few samples for one run"),
+        ("three", [[1.0, 2.0]] * 2, "too few samples for one run: give more samples"),
         ("three", [[1.0, 2.0]] * 7, "the last 1 samples are too few for one more run of "),
         ("both", {"a": [1.0, 2.0], "b": [0.5, 1]}, "int32 cannot hold 0.5"),
         ("words", [0, 7], "out of bounds"),
@@ -560,6 +560,11 @@ def litecheck_command(*words, cwd):
         (["run", "net.keras"], "net.keras is not converted yet"),
         (["run", "none.tflite"], "none.tflite is missing"),
         (["look", "none.tflite"], "none.tflite is missing"),
+        (
+            ["look", "none"],
+            "none is missing: name a .tflite file, a Keras archive (.keras, .h5) or",
+        ),
+        (["run", "empty.png"], "empty.png is not a .tflite file, or is damaged: name another"),
         (["run", "net.tflite", "--fast"], "unrecognized arguments: --fast"),
     ],
 )
@@ -583,6 +588,7 @@ def lines(tmp_path_factory):
     model.save(directory / "net.keras")
     content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     (directory / "net.tflite").write_bytes(content)
+    (directory / "empty.png").touch()
     return directory
 
 
