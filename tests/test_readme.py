@@ -15,6 +15,7 @@ TRANSLATED = [name for name in PAGES if name != "index.md"]  # index.md has a ca
 ENGLISH = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)]
 KOREAN = ["README.ko.md", *(f"docs/ko/{name}" for name in TRANSLATED)]
 CHAPTERS = sorted(path.name for path in REPOSITORY.glob("0*.py"))
+FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 SPAN = r"``.+?``|`[^`]+`|\$[^$]+\$"  # code and formulas
 
 
@@ -24,9 +25,6 @@ def read(name):
         return (REPOSITORY / name).read_text(encoding="utf-8")
     cells = jupytext.read(REPOSITORY / name).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-
-
-FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 
 
 def anchors(text):
