@@ -15,16 +15,16 @@ def look(path: str) -> None:
     """Print a model's inputs, outputs and weights, and save a picture of its graph beside it.
 
     Args:
-        path: a Keras archive, a SavedModel directory, or a `.tflite` file.
+        path: a Keras archive or a SavedModel directory that `artifacts.require_model` has found,
+            or a `.tflite` file.
 
     Raises:
-        Failure: the model is missing or damaged.
+        Failure: the model is damaged, or the `.tflite` file is missing.
     """
     np.set_printoptions(precision=5, suppress=True, linewidth=94)
     if path.endswith(".tflite"):
         _look_inside(path)
         return
-    artifacts.require_model(path, to_look=True)
     if artifacts.is_archive(path):
         _look_at_archive(path)
     else:

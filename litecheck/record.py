@@ -366,11 +366,10 @@ def _missing(path: str, entry: Entry) -> list[str]:
     integers, ends = (
         artifacts.VARIANTS[each].suffix for each in (artifacts.INTEGERS, artifacts.FLOAT_ENDS)
     )
-    reason = variants.get(artifacts.INTEGERS, {}).get("not_written", "")
-    lacks = "needs typical inputs" in reason
-    if not path.endswith((integers, ends)) or (reason and not lacks):
+    failed = not entry.is_random() and "not_written" in variants.get(artifacts.INTEGERS, {})
+    if failed or not path.endswith((integers, ends)):
         return []
-    more = ["--samples", "FILE"] if lacks else []
+    more = ["--samples", "FILE"] if entry.is_random() else []
     wanted = path.endswith(ends) and artifacts.FLOAT_ENDS not in variants
     return [*more, "--float-ends"] if wanted else more
 

@@ -20,10 +20,8 @@ ALONE, MANY = 100, 100  # a test set's runs of one sample, and the most samples 
 OUTPUTS = 2**23  # the most bytes of the outputs of one run
 DECODED = 2**31  # the most bytes of a test set's decoded images: images beyond that are left out
 WRITTEN = "give an image, or write numbers with numpy.save"
-LABELLED = (  # how to give a test set
-    "write np.savez(FILE, inputs=x, labels=y), or give a folder with one subfolder of images per"
-    " class"
-)
+SAVEZ = "write np.savez(FILE, inputs=x, labels=y)"  # how to give a test set
+LABELLED = f"{SAVEZ}, or give a folder with one subfolder of images per class"
 ARRAYS = "the set of samples"  # stands for the path where samples were given as arrays
 
 
@@ -362,7 +360,7 @@ def _labelled(
         return _images(files, inputs, scale), {name: numbers}
     arrays = _load(given, True) if isinstance(given, str | Mapping) else _pair(given)
     if isinstance(arrays, np.ndarray):
-        raise ValueError("it must be a .npz file: write np.savez(FILE, inputs=x, labels=y)")
+        raise ValueError(f"it must be a .npz file: {SAVEZ}")
     taken, labels = (
         {known[0]: arrays.pop(alias)}
         if alias in arrays and alias not in known and len(known) == 1
@@ -373,8 +371,8 @@ def _labelled(
     if missing or not labels:
         wanted = repr(missing[0] if missing else next(iter(outputs)))
         raise ValueError(
-            f"it lacks an array named {wanted}: write np.savez(FILE, inputs=x, labels=y), or name"
-            " the arrays after the model's inputs and outputs"
+            f"it lacks an array named {wanted}: {SAVEZ}, or name the arrays after the model's"
+            " inputs and outputs"
         )
     if arrays:
         expected = ", ".join([*inputs, *outputs])
